@@ -1,0 +1,1 @@
+//! The program zibrato: every part as a subcommand

@@ -1,0 +1,1 @@
+//! The Zibrato worker that flushes to Librato-compatible services

@@ -1,0 +1,1 @@
+//! The attribute macros of Zibrato: time_me and count_me

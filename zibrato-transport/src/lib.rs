@@ -1,0 +1,1 @@
+//! The connecting ends of Zibrato's ZeroMQ sockets, with reconnection and silence detection

@@ -1,0 +1,1 @@
+//! Measure a program from inside: counters, timers, gauges and distributions that cost a few instructions
