@@ -2,6 +2,8 @@
 //!
 //! `ZIBRATO_BLESS=1 cargo test -p zibrato-core --test vectors` writes the file anew.
 
+#![allow(clippy::unwrap_used, reason = "a test; helpers outside #[test] functions are not told apart")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -650,7 +652,7 @@ fn places() -> Vec<PlaceVector> {
             Place::Positive(i) => ("positive", Some(i)),
             Place::Negative(i) => ("negative", Some(i)),
         };
-        if value >= 1.0 && value < 1.8e19 && value.fract() == 0.0 {
+        if (1.0..1.8e19).contains(&value) && value.fract() == 0.0 {
             assert_eq!(index, Some(histogram::index_of_whole(value as u64)), "{value}");
         }
         let edge = |i: i32| rounded(histogram::lower_edge(i));
