@@ -45,13 +45,13 @@ pub struct Measurement {
 
 impl Measurement {
     /// Count, sum, extremes and sum of squares of a timer, distribution or gauge with statistics; timers in
-    /// seconds. `None` for everything else. The sum of squares of a gauge is not known and is `NAN`.
+    /// seconds. `None` for everything else.
     pub fn statistics(&self) -> Option<Statistics> {
         match &self.value {
             Value::Timer(summary) => Some(summary.in_seconds()),
             Value::Distribution(summary) => Some(summary.statistics()),
             Value::Gauge(GaugeSummary { statistics: Some((count, sum, min, max)), .. }) => {
-                Some(Statistics { count: *count, sum: *sum, min: *min, max: *max, sum_of_squares: f64::NAN })
+                Some(Statistics { count: *count, sum: *sum, min: *min, max: *max, sum_of_squares: None })
             }
             _ => None,
         }
@@ -124,7 +124,7 @@ impl Summary {
             sum: self.sum(),
             min: self.min,
             max: self.max,
-            sum_of_squares: self.sum_of_squares(),
+            sum_of_squares: Some(self.sum_of_squares()),
         }
     }
 
@@ -136,7 +136,7 @@ impl Summary {
             sum: own.sum / 1e9,
             min: own.min / 1e9,
             max: own.max / 1e9,
-            sum_of_squares: own.sum_of_squares / 1e18,
+            sum_of_squares: own.sum_of_squares.map(|squares| squares / 1e18),
         }
     }
 }
@@ -152,8 +152,8 @@ pub struct Statistics {
     pub min: f64,
     /// The largest.
     pub max: f64,
-    /// The sum of their squares.
-    pub sum_of_squares: f64,
+    /// The sum of their squares; not known of gauges.
+    pub sum_of_squares: Option<f64>,
 }
 
 impl Statistics {
