@@ -41,15 +41,13 @@ pub struct Levels {
 
 impl Default for Levels {
     fn default() -> Self {
-        Levels { all: true, only: Vec::new(), not: Vec::new() }
+        Self::ALL
     }
 }
 
 impl Levels {
     /// Every level.
-    pub fn all() -> Self {
-        Self::default()
-    }
+    pub const ALL: Levels = Levels { all: true, only: Vec::new(), not: Vec::new() };
 
     /// Whether `level` is among them.
     pub fn contains(&self, level: &str) -> bool {
@@ -62,6 +60,16 @@ impl Levels {
             return vec![String::new()];
         }
         self.only.iter().filter(|l| self.contains(l)).map(|l| topic(l)).collect()
+    }
+
+    /// Whether every level is on that is not excluded.
+    pub fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// The labels that were excluded.
+    pub fn excluded(&self) -> &[String] {
+        &self.not
     }
 
     /// The labels that were listed, empty where all levels are wanted.

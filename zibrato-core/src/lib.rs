@@ -4,7 +4,11 @@
 //! module turns what was read from the cells into bytes, and whoever receives frames merges them.
 
 pub mod ask;
+pub mod cell;
+pub mod clock;
 pub mod frame;
 pub mod histogram;
+pub mod ledger;
 pub mod level;
 pub mod limits;
+pub mod registry;

@@ -131,6 +131,17 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, BadFrame> {
     Ok(head)
 }
 
+/// Decodes the state of a row of `kind`, as [`encode_state`](super::encode_state) writes it.
+///
+/// # Errors
+/// As for a row of a frame.
+pub fn decode_state(kind: Kind, bytes: &[u8]) -> Result<State, BadRow> {
+    read_state(&mut Input(bytes), kind).map_err(|wrong| match wrong {
+        Wrong::Cut => BadRow::Truncated,
+        Wrong::Row(why) => why,
+    })
+}
+
 fn read_head(input: &mut Input<'_>) -> Result<Head, BadFrame> {
     if input.0.len() > limits::FRAME {
         return Err(BadFrame::TooLarge);

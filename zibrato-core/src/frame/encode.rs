@@ -87,7 +87,8 @@ fn encode_tags(out: &mut Vec<u8>, tags: &Tags) {
     }
 }
 
-fn encode_state(out: &mut Vec<u8>, state: &State) {
+/// Appends the state of a row, as it is inside the row; [`decode_state`](super::decode_state) reads it.
+pub fn encode_state(out: &mut Vec<u8>, state: &State) {
     match state {
         State::Total(total) => {
             put!(mp::write_array_len(out, if total.float == 0.0 { 1 } else { 2 }));

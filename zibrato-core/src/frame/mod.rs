@@ -6,8 +6,8 @@ mod decode;
 mod encode;
 mod row;
 
-pub use decode::{BadFrame, BadRow, Decoded, decode, decode_head};
-pub use encode::{encode_head, encode_row, encode_set};
+pub use decode::{BadFrame, BadRow, Decoded, decode, decode_head, decode_state};
+pub use encode::{encode_head, encode_row, encode_set, encode_state};
 pub use row::{Description, Gauge, Key, Kind, Point, Row, Span, Spread, State, Tags, Total};
 
 /// The version of the frame format that this crate writes, and the only one that it reads.

@@ -187,6 +187,17 @@ pub struct Spread {
     pub histogram: Histogram,
 }
 
+impl Spread {
+    /// The values that have come since an earlier state of the same metric, with the present interval's extremes.
+    pub fn since(&self, earlier: &Spread) -> Spread {
+        Spread {
+            sum: self.sum.since(earlier.sum),
+            span: self.span,
+            histogram: self.histogram.since(&earlier.histogram),
+        }
+    }
+}
+
 /// The state of a gauge.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gauge {
@@ -232,6 +243,22 @@ pub enum State {
     Point(Point),
     /// What a metric means.
     Description(Description),
+}
+
+impl State {
+    /// What a total or a spread has gained since an earlier state, `None` where that is nothing at all; other
+    /// states have no past and stay as they are.
+    pub fn since(self, earlier: &State) -> Option<State> {
+        match (self, earlier) {
+            (State::Total(now), State::Total(earlier)) => {
+                Some(now.since(*earlier)).filter(|rest| !rest.is_zero()).map(State::Total)
+            }
+            (State::Spread(now), State::Spread(earlier)) => {
+                Some(now.since(earlier)).filter(|rest| rest.histogram.count() > 0).map(State::Spread)
+            }
+            (state, _) => Some(state),
+        }
+    }
 }
 
 /// The state of one metric.

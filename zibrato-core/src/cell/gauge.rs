@@ -1,0 +1,89 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::frame::Span;
+
+/// A quiet NaN that no arithmetic makes: nothing has been set.
+const UNSET: u64 = 0x7ff8_dead_beef_cafe;
+
+/// A gauge: one word for all threads, because the last writer wins anyway.
+#[derive(Debug)]
+pub(crate) struct GaugeCell {
+    value: AtomicU64,
+    statistics: Option<Statistics>,
+}
+
+#[derive(Debug, Default)]
+struct Statistics {
+    count: AtomicU64,
+    sum: AtomicU64,
+    low: AtomicU64,
+    high: AtomicU64,
+}
+
+impl GaugeCell {
+    pub(crate) fn new(statistics: bool) -> Self {
+        let statistics = statistics.then(|| Statistics {
+            low: AtomicU64::new(f64::INFINITY.to_bits()),
+            high: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
+            ..Statistics::default()
+        });
+        GaugeCell { value: AtomicU64::new(UNSET), statistics }
+    }
+
+    /// Sets a finite value.
+    #[inline(always)]
+    pub(crate) fn set(&self, value: f64) {
+        self.value.store(value.to_bits(), Relaxed);
+        if let Some(statistics) = &self.statistics {
+            statistics.set(value);
+        }
+    }
+
+    /// Adds to the value, 0 where none was set, and returns the new one.
+    pub(crate) fn add(&self, n: f64) {
+        let new = update(&self.value, |old| if old == UNSET { n } else { f64::from_bits(old) + n });
+        if let Some(statistics) = &self.statistics {
+            statistics.set(new);
+        }
+    }
+
+    pub(crate) fn value(&self) -> Option<f64> {
+        let bits = self.value.load(Relaxed);
+        (bits != UNSET).then(|| f64::from_bits(bits))
+    }
+
+    pub(crate) fn unset(&self) {
+        self.value.store(UNSET, Relaxed);
+    }
+
+    /// Count and sum since the start, and the extremes of the interval, which `restart` begins anew.
+    pub(crate) fn statistics(&self, restart: bool) -> Option<(u64, f64, Option<Span>)> {
+        let s = self.statistics.as_ref()?;
+        let take = |word: &AtomicU64, empty: f64| {
+            f64::from_bits(if restart { word.swap(empty.to_bits(), Relaxed) } else { word.load(Relaxed) })
+        };
+        let (min, max) = (take(&s.low, f64::INFINITY), take(&s.high, f64::NEG_INFINITY));
+        let span = (min <= max).then_some(Span { min, max });
+        Some((s.count.load(Relaxed), f64::from_bits(s.sum.load(Relaxed)), span))
+    }
+}
+
+impl Statistics {
+    fn set(&self, value: f64) {
+        self.count.fetch_add(1, Relaxed);
+        update(&self.sum, |old| f64::from_bits(old) + value);
+        update(&self.low, |old| f64::from_bits(old).min(value));
+        update(&self.high, |old| f64::from_bits(old).max(value));
+    }
+}
+
+fn update(word: &AtomicU64, to: impl Fn(u64) -> f64) -> f64 {
+    let mut old = word.load(Relaxed);
+    loop {
+        let new = to(old);
+        match word.compare_exchange_weak(old, new.to_bits(), Relaxed, Relaxed) {
+            Ok(_) => return new,
+            Err(now) => old = now,
+        }
+    }
+}

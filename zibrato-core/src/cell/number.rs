@@ -1,0 +1,37 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::word::Word;
+use crate::frame::Total;
+
+/// One thread's total of one counter that is reached through a handle, or of increments that are not whole.
+#[derive(Debug, Default)]
+pub(crate) struct NumberCell {
+    whole: AtomicU64,
+    float: AtomicU64,
+}
+
+impl NumberCell {
+    #[inline(always)]
+    pub(crate) fn add_whole(&self, n: i64) {
+        self.whole.set(self.whole.get().wrapping_add(n as u64));
+    }
+
+    #[inline]
+    pub(crate) fn add_float(&self, n: f64) {
+        self.float.set((f64::from_bits(self.float.get()) + n).to_bits());
+    }
+
+    /// Adds from any thread.
+    pub(crate) fn add_shared(&self, whole: i64, float: f64) {
+        self.whole.fetch_add(whole as u64, Relaxed);
+        if float != 0.0 {
+            let add = |old| Some((f64::from_bits(old) + float).to_bits());
+            // The closure always gives a value, so the update always succeeds.
+            let _ = self.float.fetch_update(Relaxed, Relaxed, add);
+        }
+    }
+
+    pub(crate) fn total(&self) -> Total {
+        Total { whole: self.whole.get() as i64, float: f64::from_bits(self.float.get()) }
+    }
+}

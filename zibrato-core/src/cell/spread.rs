@@ -1,0 +1,218 @@
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::window::{Full, Window};
+use super::word::Word;
+use crate::frame::{Kind, Span, Spread, Total};
+use crate::histogram::{Buckets, Histogram, PER_OCTAVE, Place, index_of_whole, place_of};
+
+/// How a kind's values are kept as words that compare like the values themselves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order(pub(crate) Kind);
+
+impl Order {
+    #[inline(always)]
+    fn of_float(value: f64) -> u64 {
+        let bits = value.to_bits();
+        if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
+    }
+
+    fn value(self, word: u64) -> f64 {
+        match self.0 {
+            Kind::Timer => word as f64,
+            _ if word >> 63 == 1 => f64::from_bits(word & !(1 << 63)),
+            _ => f64::from_bits(!word),
+        }
+    }
+}
+
+/// One thread's part of a timer or distribution.
+#[derive(Debug)]
+pub(crate) struct SpreadCell {
+    whole: AtomicU64,
+    float: AtomicU64,
+    low: AtomicU64,
+    high: AtomicU64,
+    zero: AtomicU64,
+    positive: Window,
+    negative: Window,
+}
+
+/// A bucket that has no room: the caller takes the registry's lock and calls [`SpreadCell::make_room`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoRoom {
+    place: Place,
+    full: Full,
+}
+
+impl SpreadCell {
+    pub(crate) fn new() -> Self {
+        SpreadCell {
+            whole: AtomicU64::new(0),
+            float: AtomicU64::new(0),
+            low: AtomicU64::new(u64::MAX),
+            high: AtomicU64::new(0),
+            zero: AtomicU64::new(0),
+            positive: Window::new(),
+            negative: Window::new(),
+        }
+    }
+
+    /// Records a duration in nanoseconds. Only the owning thread calls this.
+    #[inline(always)]
+    pub(crate) fn record_nanos(&self, nanos: u64) -> Result<(), NoRoom> {
+        let index = index_of_whole(nanos);
+        if let Err(full) = self.positive.count(index) {
+            return Err(NoRoom { place: Place::Positive(index), full });
+        }
+        self.whole.set(self.whole.get().wrapping_add(nanos));
+        self.stretch(nanos);
+        Ok(())
+    }
+
+    /// Records a finite value. Only the owning thread calls this.
+    pub(crate) fn record(&self, value: f64) -> Result<(), NoRoom> {
+        let Some(place) = place_of(value) else { return Ok(()) };
+        match place {
+            Place::Zero => self.zero.set(self.zero.get() + 1),
+            Place::Positive(i) => self.positive.count(i).map_err(|full| NoRoom { place, full })?,
+            Place::Negative(i) => self.negative.count(i).map_err(|full| NoRoom { place, full })?,
+        }
+        if value.fract() == 0.0 && value.abs() < (1u64 << 53) as f64 {
+            self.whole.set(self.whole.get().wrapping_add(value as i64 as u64));
+        } else {
+            self.float.set((f64::from_bits(self.float.get()) + value).to_bits());
+        }
+        self.stretch(Order::of_float(value));
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn stretch(&self, word: u64) {
+        if word < self.low.get() {
+            self.low.set(word);
+        }
+        if word > self.high.get() {
+            self.high.set(word);
+        }
+    }
+
+    /// Makes room for a value that found none, so that it can be recorded again. What a full bucket had is booked
+    /// in `retired`. Only the owning thread calls this, under the registry's lock.
+    pub(crate) fn make_room(&self, no_room: NoRoom, retired: &mut Spread) {
+        let (window, side, index) = match no_room.place {
+            Place::Positive(i) => (&self.positive, &mut retired.histogram.positive, i),
+            Place::Negative(i) => (&self.negative, &mut retired.histogram.negative, i),
+            Place::Zero => return,
+        };
+        match no_room.full {
+            Full::Outside => window.grow(index),
+            Full::Carry => {
+                let full = (index, u64::from(u32::MAX));
+                *side = Buckets::from_pairs(side.pairs().iter().copied().chain([full]));
+                window.carry(index);
+            }
+        }
+    }
+
+    /// Adds this thread's part to `sum`; with `restart` the extremes begin a new interval. Called under the lock.
+    pub(crate) fn read(&self, sum: &mut Gathered, order: Order, restart: bool) {
+        let low = if restart { self.low.swap(u64::MAX, Relaxed) } else { self.low.get() };
+        let high = if restart { self.high.swap(0, Relaxed) } else { self.high.get() };
+        if low <= high {
+            sum.stretch(order.value(low), order.value(high));
+        }
+        sum.total =
+            sum.total.plus(Total { whole: self.whole.get() as i64, float: f64::from_bits(self.float.get()) });
+        sum.zero += self.zero.get();
+        sum.positive.extend(self.positive.read());
+        sum.negative.extend(self.negative.read());
+    }
+}
+
+/// A sum of cells in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    total: Total,
+    span: Option<Span>,
+    zero: u64,
+    positive: Vec<(i32, u64)>,
+    negative: Vec<(i32, u64)>,
+}
+
+impl Gathered {
+    fn stretch(&mut self, min: f64, max: f64) {
+        let span = self.span.get_or_insert(Span { min, max });
+        *span = Span { min: span.min.min(min), max: span.max.max(max) };
+    }
+
+    pub(crate) fn add(&mut self, spread: &Spread) {
+        self.total = self.total.plus(spread.sum);
+        self.zero += spread.histogram.zero;
+        self.positive.extend(spread.histogram.positive.pairs());
+        self.negative.extend(spread.histogram.negative.pairs());
+        if let Some(span) = spread.span {
+            self.stretch(span.min, span.max);
+        }
+    }
+
+    pub(crate) fn spread(self) -> Spread {
+        let histogram = Histogram {
+            zero: self.zero,
+            positive: Buckets::from_pairs(self.positive),
+            negative: Buckets::from_pairs(self.negative),
+        };
+        Spread { sum: self.total, span: self.span, histogram }
+    }
+}
+
+/// What is recorded where no lock may be taken: while this thread is inside the registry (an instrumented
+/// allocator). Count and sum are exact, buckets are a whole octave wide, and there are no extremes.
+#[derive(Debug)]
+pub(crate) struct Orphans {
+    whole: AtomicU64,
+    float: AtomicU64,
+    other: AtomicU64,
+    octaves: [AtomicU32; 128],
+}
+
+impl Orphans {
+    pub(crate) fn new() -> Self {
+        Orphans {
+            whole: AtomicU64::new(0),
+            float: AtomicU64::new(0),
+            other: AtomicU64::new(0),
+            octaves: [const { AtomicU32::new(0) }; 128],
+        }
+    }
+
+    pub(crate) fn record_nanos(&self, nanos: u64) {
+        self.whole.fetch_add(nanos, Relaxed);
+        self.count(index_of_whole(nanos));
+    }
+
+    pub(crate) fn record(&self, value: f64) {
+        let add = |old| Some((f64::from_bits(old) + value).to_bits());
+        // The closure always gives a value, so the update always succeeds.
+        let _ = self.float.fetch_update(Relaxed, Relaxed, add);
+        match place_of(value) {
+            Some(Place::Positive(i)) => self.count(i),
+            _ => drop(self.other.fetch_add(1, Relaxed)),
+        }
+    }
+
+    fn count(&self, index: i32) {
+        let octave = (index.div_euclid(PER_OCTAVE) + 64).clamp(0, 127);
+        self.octaves[octave as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read(&self, sum: &mut Gathered) {
+        let total = Total { whole: self.whole.get() as i64, float: f64::from_bits(self.float.get()) };
+        sum.total = sum.total.plus(total);
+        sum.zero += self.other.get();
+        for (octave, n) in
+            self.octaves.iter().enumerate().map(|(o, n)| (o, n.load(Relaxed))).filter(|(_, n)| *n > 0)
+        {
+            sum.positive.push(((octave as i32 - 64) * PER_OCTAVE + PER_OCTAVE / 2, u64::from(n)));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+use std::cell::Cell;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::thread::LocalKey;
+
+use parking_lot::MutexGuard;
+
+use super::number::NumberCell;
+use super::spread::SpreadCell;
+use super::word::WordCell;
+use crate::frame::Kind;
+use crate::registry::{Inner, REGISTRY, Shared};
+
+/// Where a thread is in its life with the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It has not been here.
+    Fresh,
+    /// It has cells.
+    Live,
+    /// It is inside the registry right now; taking the lock again would hang.
+    Busy,
+    /// Its cells have been folded; destructors of other thread-locals may still measure.
+    Gone,
+}
+
+thread_local! {
+    static PHASE: Cell<Phase> = const { Cell::new(Phase::Fresh) };
+    static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
+    static TABLE: Table = const { Table { cells: Cell::new(std::ptr::null()), len: Cell::new(0) } };
+    static REAPER: Reaper = const { Reaper };
+}
+
+/// The calling thread's place among the registry's threads, as far as it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thread {
+    /// It has cells, under this number.
+    Live(usize),
+    /// It must not own cells any more.
+    Gone,
+}
+
+/// Runs `work` under the registry's lock, or returns `None` where this thread is inside it already.
+///
+/// A thread that comes here for the first time joins the registry. Whatever `work` allocates may itself be
+/// measured: such events find the thread busy and go to the orphans.
+pub(crate) fn with_registry<R>(work: impl FnOnce(&mut Inner, Thread) -> R) -> Option<R> {
+    let phase = PHASE.get();
+    let gone = match phase {
+        Phase::Busy => return None,
+        Phase::Gone => true,
+        Phase::Live => false,
+        // The first touch arms the destructor; where that is too late, the thread counts as gone.
+        Phase::Fresh => REAPER.try_with(|_| ()).is_err(),
+    };
+    PHASE.set(Phase::Busy);
+    let mut inner = REGISTRY.lock();
+    let thread = match (gone, phase) {
+        (true, _) => Thread::Gone,
+        (_, Phase::Live) => Thread::Live(INDEX.get()),
+        _ => {
+            INDEX.set(inner.join());
+            Thread::Live(INDEX.get())
+        }
+    };
+    let result = work(&mut inner, thread);
+    // Fairly, so that a reader that comes again at once does not keep a thread waiting that only wants to join.
+    MutexGuard::unlock_fair(inner);
+    PHASE.set(if gone { Phase::Gone } else { Phase::Live });
+    Some(result)
+}
+
+/// The cells that one thread reaches by the number of their metric.
+struct Table {
+    cells: Cell<*const AtomicPtr<()>>,
+    len: Cell<usize>,
+}
+
+/// The calling thread's cell of a counting metric, where it has one.
+#[inline(always)]
+pub(crate) fn own_number(metric: &Shared) -> Option<&NumberCell> {
+    debug_assert!(!matches!(metric.kind, Kind::Timer | Kind::Distribution));
+    // SAFETY: cells of a metric of this kind are numbers, and while `metric` is borrowed from a handle or a call
+    // site the registry keeps its cells.
+    unsafe { own_cell(metric.number) }
+}
+
+/// The calling thread's cell of a timer or distribution, where it has one.
+#[inline(always)]
+pub(crate) fn own_spread(metric: &Shared) -> Option<&SpreadCell> {
+    debug_assert!(matches!(metric.kind, Kind::Timer | Kind::Distribution));
+    // SAFETY: as in `own_number`, for the other kinds.
+    unsafe { own_cell(metric.number) }
+}
+
+/// Puts a counting call site's cell of the calling thread on the list, after `n` was added to it.
+pub(crate) fn enlist(
+    inner: &mut Inner,
+    thread: usize,
+    metric: u32,
+    cell: &'static LocalKey<WordCell>,
+    n: u64,
+) {
+    // SAFETY: a thread-local without a destructor stays until its thread has ended, and before that the thread's
+    // reaper makes it leave.
+    cell.with(|cell| unsafe { inner.roster().enlist(thread, metric, cell, n) });
+}
+
+/// # Safety
+/// The metric's cells are of type `T`, and the caller keeps the metric alive for `'a`.
+#[inline(always)]
+unsafe fn own_cell<'a, T>(metric: u32) -> Option<&'a T> {
+    TABLE.with(|table| {
+        if metric as usize >= table.len.get() {
+            return None;
+        }
+        // SAFETY: the table has `len` entries and is replaced only by this thread. An entry is null or points to
+        // a cell that lives until this thread ends or the metric goes, and the caller keeps the metric.
+        unsafe { (*table.cells.get().add(metric as usize)).load(Relaxed).cast::<T>().as_ref() }
+    })
+}
+
+/// A cell of any kind that the registry owns for a thread.
+#[derive(Debug)]
+pub(crate) enum AnyCell {
+    Number(Box<NumberCell>),
+    Spread(Box<SpreadCell>),
+}
+
+impl AnyCell {
+    fn address(&self) -> *mut () {
+        match self {
+            AnyCell::Number(cell) => (&raw const **cell).cast_mut().cast(),
+            AnyCell::Spread(cell) => (&raw const **cell).cast_mut().cast(),
+        }
+    }
+}
+
+/// What the registry holds for one thread.
+#[derive(Debug, Default)]
+pub(crate) struct ThreadCells {
+    table: Vec<AtomicPtr<()>>,
+    owned: Vec<(u32, AnyCell)>,
+    slots: Vec<*const SpreadSlot>,
+}
+
+// SAFETY: what it points to belongs to its thread, and is touched by others only through the registry's lock.
+unsafe impl Send for ThreadCells {}
+
+impl ThreadCells {
+    /// Adds a cell of the calling thread, and shows it in the thread's table.
+    pub(crate) fn add(&mut self, metric: u32, cell: AnyCell) {
+        let wanted = metric as usize + 1;
+        if self.table.len() < wanted {
+            self.table.resize_with(wanted.next_power_of_two(), AtomicPtr::default);
+            TABLE.with(|table| {
+                table.cells.set(self.table.as_ptr());
+                table.len.set(self.table.len());
+            });
+        }
+        self.table[metric as usize].store(cell.address(), Relaxed);
+        self.owned.push((metric, cell));
+    }
+
+    /// The cells and their metrics.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = (u32, &AnyCell)> {
+        self.owned.iter().map(|(metric, cell)| (*metric, cell))
+    }
+
+    /// Takes the cell of a metric that no handle reaches any more.
+    pub(crate) fn remove(&mut self, metric: u32) -> Option<AnyCell> {
+        let at = self.owned.iter().position(|(m, _)| *m == metric)?;
+        self.table[metric as usize].store(std::ptr::null_mut(), Relaxed);
+        Some(self.owned.swap_remove(at).1)
+    }
+}
+
+/// Ends the calling thread's life with the registry when its thread-locals are destroyed.
+struct Reaper;
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        if PHASE.get() == Phase::Live {
+            PHASE.set(Phase::Busy);
+            let mut inner = REGISTRY.lock();
+            let cells = inner.leave(INDEX.get());
+            drop(inner);
+            TABLE.with(|table| table.len.set(0));
+            for slot in &cells.slots {
+                // SAFETY: the slot is a thread-local of this thread without a destructor, so it is still there.
+                unsafe { &**slot }.cell.set(std::ptr::null());
+            }
+        }
+        PHASE.set(Phase::Gone);
+    }
+}
+
+/// One thread's way from a timing call site to its cell.
+#[derive(Debug)]
+pub struct SpreadSlot {
+    cell: Cell<*const SpreadCell>,
+}
+
+impl SpreadSlot {
+    /// A slot that leads nowhere yet.
+    #[allow(clippy::new_without_default, reason = "a slot is only ever made in a const thread-local")]
+    pub const fn new() -> Self {
+        SpreadSlot { cell: Cell::new(std::ptr::null()) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn cell(&self) -> Option<&SpreadCell> {
+        // SAFETY: it is null, or points to a cell of this thread whose metric has a call site and so never goes;
+        // the reaper makes it null before it frees the cell.
+        unsafe { self.cell.get().as_ref() }
+    }
+
+    /// Leads the calling thread's slot to its cell of `metric`, which has a call site and so is kept for ever.
+    pub(crate) fn lead_to(slot: &'static LocalKey<SpreadSlot>, metric: &Shared, cells: &mut ThreadCells) {
+        if let Some(cell) = own_spread(metric) {
+            slot.with(|slot| {
+                slot.cell.set(cell);
+                cells.slots.push(slot);
+            });
+        }
+    }
+}
+
+/// In a forked child only the forking thread lives on; its number is the only one to keep.
+pub(crate) fn current() -> Option<usize> {
+    matches!(PHASE.get(), Phase::Live | Phase::Busy).then(|| INDEX.get()).filter(|&i| i != usize::MAX)
+}

@@ -1,0 +1,239 @@
+//! The registry: every metric of the process, and how its cells are read.
+//!
+//! There is one in a process, behind one lock. Call sites and handles come here once per thread and metric; after
+//! that only readers do.
+
+mod measure;
+mod metric;
+mod read;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+
+use crate::cell::{AnyCell, NumberCell, Roster, SpreadCell, ThreadCells, with_registry};
+use crate::clock;
+use crate::frame::{Description, Kind};
+use crate::level::Levels;
+use crate::limits;
+
+pub use measure::{Counter, Distribution, Gauge, Increment, Site, Timer, Updown};
+use metric::Metric;
+#[doc(hidden)]
+pub use metric::Shared;
+pub use metric::{Id, MetricSpec};
+pub use read::{Reading, end, read, read_own_thread, take_retired};
+
+pub(crate) static REGISTRY: Mutex<Inner> = Mutex::new(Inner::new());
+
+/// The metric that takes what comes after the limit on the number of metrics, one per level and kind.
+pub const OVERFLOW: &str = "zibrato.overflow";
+/// The metric that takes what has a name, source or tag that cannot be used, one per level and kind.
+pub const BAD_NAME: &str = "zibrato.bad_name";
+
+/// What the registry holds. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    metrics: Vec<Option<Metric>>,
+    free: Vec<u32>,
+    by_id: BTreeMap<Arc<Id>, u32>,
+    roster: Roster<AtomicU64>,
+    threads: Vec<Option<ThreadCells>>,
+    sites: Vec<(&'static Site, u32)>,
+    levels: Levels,
+    descriptions: BTreeMap<Arc<str>, (Description, u64)>,
+    retired: Vec<Reading>,
+    limit: usize,
+    overflowed: bool,
+    bad_names: bool,
+}
+
+impl Inner {
+    const fn new() -> Self {
+        Inner {
+            metrics: Vec::new(),
+            free: Vec::new(),
+            by_id: BTreeMap::new(),
+            roster: Roster::new(),
+            threads: Vec::new(),
+            sites: Vec::new(),
+            levels: Levels::ALL,
+            descriptions: BTreeMap::new(),
+            retired: Vec::new(),
+            limit: limits::METRICS,
+            overflowed: false,
+            bad_names: false,
+        }
+    }
+
+    /// A new thread's number.
+    pub(crate) fn join(&mut self) -> usize {
+        let thread = self.threads.iter().position(Option::is_none).unwrap_or(self.threads.len());
+        if thread == self.threads.len() {
+            self.threads.push(None);
+        }
+        self.threads[thread] = Some(ThreadCells::default());
+        thread
+    }
+
+    /// Folds a thread that ends. What comes back is to be dropped outside, after its slots lead nowhere.
+    pub(crate) fn leave(&mut self, thread: usize) -> ThreadCells {
+        self.roster.leave(thread);
+        let cells = self.threads.get_mut(thread).and_then(Option::take).unwrap_or_default();
+        for (metric, cell) in cells.cells() {
+            if let Some(Some(metric)) = self.metrics.get_mut(metric as usize) {
+                metric.retire(cell);
+            }
+        }
+        cells
+    }
+
+    fn metric(&self, number: u32) -> Option<&Metric> {
+        self.metrics.get(number as usize)?.as_ref()
+    }
+
+    fn metric_mut(&mut self, number: u32) -> Option<&mut Metric> {
+        self.metrics.get_mut(number as usize)?.as_mut()
+    }
+
+    /// The metric of this identity, made where there is none; past the limit the overflow metric of its kind.
+    pub(crate) fn resolve(&mut self, spec: &MetricSpec<'_>) -> Arc<Shared> {
+        match spec.id() {
+            Ok(id) => self.resolve_id(id, spec.statistics),
+            Err(_) => {
+                self.bad_names = true;
+                self.resolve_id(Id::stand_in(BAD_NAME, spec.level, spec.kind), spec.statistics)
+            }
+        }
+    }
+
+    fn resolve_id(&mut self, id: Id, statistics: bool) -> Arc<Shared> {
+        if let Some(metric) = self.by_id.get(&id).and_then(|&number| self.metric(number)) {
+            return metric.shared.clone();
+        }
+        let is_stand_in = &*id.name == OVERFLOW || &*id.name == BAD_NAME;
+        if self.by_id.len() >= self.limit && !is_stand_in {
+            self.overflowed = true;
+            return self.resolve_id(Id::stand_in(OVERFLOW, &id.level, id.kind), statistics);
+        }
+        let number = self.free.pop().unwrap_or(self.metrics.len() as u32);
+        if number as usize == self.metrics.len() {
+            self.metrics.push(None);
+        }
+        let id = Arc::new(id);
+        let on = self.levels.contains(&id.level);
+        let metric = Metric::new(id.clone(), number, clock::unix_nanos(), on, statistics);
+        let shared = metric.shared.clone();
+        self.metrics[number as usize] = Some(metric);
+        self.by_id.insert(id, number);
+        shared
+    }
+
+    /// Ties a call site to its metric, once.
+    pub(crate) fn settle_site(&mut self, site: &'static Site) -> Arc<Shared> {
+        if let Some(shared) = site.shared() {
+            return shared;
+        }
+        let shared = self.resolve(&site.spec());
+        site.tie(&shared);
+        self.sites.push((site, shared.number));
+        if let Some(metric) = self.metric_mut(shared.number) {
+            metric.has_site = true;
+        }
+        shared
+    }
+
+    pub(crate) fn roster(&mut self) -> &mut Roster<AtomicU64> {
+        &mut self.roster
+    }
+
+    /// Gives the calling thread a cell for a metric that it has none for.
+    pub(crate) fn give_cell(&mut self, thread: usize, number: u32, kind: Kind) -> Option<&mut ThreadCells> {
+        let cells = self.threads.get_mut(thread)?.as_mut()?;
+        if !cells.cells().any(|(metric, _)| metric == number) {
+            let cell = match kind {
+                Kind::Timer | Kind::Distribution => AnyCell::Spread(Box::new(SpreadCell::new())),
+                _ => AnyCell::Number(Box::new(NumberCell::default())),
+            };
+            cells.add(number, cell);
+        }
+        Some(cells)
+    }
+
+    pub(crate) fn set_levels(&mut self, levels: Levels) {
+        for metric in self.metrics.iter().flatten() {
+            metric.shared.switch(levels.contains(&metric.id.level));
+        }
+        for (site, number) in &self.sites {
+            if let Some(metric) = self.metric(*number) {
+                site.switch(levels.contains(&metric.id.level));
+            }
+        }
+        self.levels = levels;
+    }
+
+    /// Takes out a metric that is to be retired and that neither a call site nor a handle reaches any more, so
+    /// that nobody can be writing its cells.
+    fn remove(&mut self, number: u32) {
+        for cells in self.threads.iter_mut().flatten() {
+            drop(cells.remove(number));
+        }
+        if let Some(metric) = self.metrics[number as usize].take() {
+            self.by_id.remove(&metric.id);
+            self.free.push(number);
+        }
+    }
+}
+
+/// Switches levels on and off for the whole process, at every call site and handle.
+pub fn set_levels(levels: Levels) {
+    with_registry(|inner, _| inner.set_levels(levels));
+}
+
+/// Says what a metric means: its unit in UCUM notation (`s`, `By`, `{request}`; empty where there is none) and one
+/// sentence for people. Later calls for the same name replace earlier ones.
+pub fn describe(name: &str, unit: &str, help: &str) {
+    if limits::check_name(name).is_err() {
+        return;
+    }
+    let description = Description { unit: unit.into(), help: help.into() };
+    with_registry(|inner, _| inner.descriptions.insert(name.into(), (description, clock::unix_nanos())));
+}
+
+/// Sets the most metrics that the process may have, [`limits::METRICS`] unless set.
+pub fn set_limit(metrics: usize) {
+    with_registry(|inner, _| inner.limit = metrics);
+}
+
+/// What the registry holds, for people and self-checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Metrics that exist.
+    pub metrics: usize,
+    /// Call sites that have been passed at least once.
+    pub sites: usize,
+    /// Threads that have cells.
+    pub threads: usize,
+    /// Cells of live threads.
+    pub cells: usize,
+    /// Whether the limit on metrics was reached.
+    pub overflowed: bool,
+    /// Whether a name, source or tag was met that cannot be used.
+    pub bad_names: bool,
+}
+
+/// Counts what the registry holds.
+pub fn census() -> Census {
+    with_registry(|inner, _| Census {
+        metrics: inner.by_id.len(),
+        sites: inner.sites.len(),
+        threads: inner.threads.iter().flatten().count(),
+        cells: inner.roster.live_cells()
+            + inner.threads.iter().flatten().map(|t| t.cells().count()).sum::<usize>(),
+        overflowed: inner.overflowed,
+        bad_names: inner.bad_names,
+    })
+    .unwrap_or_default()
+}

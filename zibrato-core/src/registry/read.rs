@@ -1,0 +1,162 @@
+use std::sync::Arc;
+
+use super::metric::{Id, Metric, Sum};
+use super::{Inner, measure};
+use crate::cell::{ThreadCells, current, with_registry};
+use crate::clock;
+use crate::frame::{Kind, State, Tags};
+
+/// The state of one metric, as it was when the registry was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Which metric.
+    pub id: Arc<Id>,
+    /// When its total was zero, in nanoseconds since 1970 UTC.
+    pub born: u64,
+    /// Its state since then.
+    pub state: State,
+}
+
+/// Reads every metric that is switched on. The extremes of timers, distributions and gauges begin a new interval,
+/// so only one reader, the publisher, should call this; others call [`read_own_thread`].
+///
+/// Empty where it is called from inside the registry, by an instrumented allocator.
+pub fn read() -> Vec<Reading> {
+    with_registry(|inner, _| inner.read(true, false)).unwrap_or_default()
+}
+
+/// Reads every metric that is switched on for the last time in this instance: what is measured from here on
+/// belongs to a new one, which starts at zero.
+pub fn end() -> Vec<Reading> {
+    with_registry(|inner, _| inner.read(true, true)).unwrap_or_default()
+}
+
+/// Reads what the calling thread alone has measured since it began. Gauges, which all threads share, are as they
+/// are for everyone.
+pub fn read_own_thread() -> Vec<Reading> {
+    with_registry(|inner, _| current().map(|thread| inner.read_thread(thread))).flatten().unwrap_or_default()
+}
+
+/// Takes the last states of metrics that were retired since the last call.
+pub fn take_retired() -> Vec<Reading> {
+    with_registry(|inner, _| std::mem::take(&mut inner.retired)).unwrap_or_default()
+}
+
+impl Inner {
+    fn read(&mut self, restart: bool, end: bool) -> Vec<Reading> {
+        for site in measure::waiting() {
+            self.settle_site(site);
+        }
+        let now = clock::unix_nanos();
+        let mut sums = self.sums(None, restart);
+        let mut readings = Vec::with_capacity(sums.len() + self.descriptions.len());
+        let mut gone = Vec::new();
+        for (metric, sum) in self.metrics.iter_mut().zip(&mut sums) {
+            let Some(metric) = metric else { continue };
+            if let Some(state) = metric.state(std::mem::take(sum), now, restart) {
+                let reading = Reading { id: metric.id.clone(), born: metric.born(), state };
+                if metric.may_go() {
+                    gone.push((metric.shared.number, reading));
+                } else if !metric.shared.is_off() {
+                    readings.push(reading);
+                }
+            } else if metric.may_go() {
+                gone.push((metric.shared.number, reading_of_nothing(metric)));
+            }
+        }
+        for (number, reading) in gone {
+            self.remove(number);
+            self.retired.push(reading);
+        }
+        self.describe(&mut readings);
+        if end {
+            let mut sums = self.sums(None, true);
+            let metrics = self.metrics.iter_mut().zip(&mut sums);
+            metrics.for_each(|(m, s)| m.iter_mut().for_each(|m| m.rebase(std::mem::take(s), now)));
+        }
+        readings
+    }
+
+    /// Forgets the threads that stayed behind when this process was forked off, and begins a new instance.
+    pub(crate) fn after_fork(&mut self) {
+        for thread in (0..self.threads.len()).filter(|thread| Some(*thread) != current()) {
+            self.roster.forget(thread);
+            self.threads[thread] = None;
+        }
+        self.read(true, true);
+        self.retired.clear();
+    }
+
+    fn read_thread(&mut self, thread: usize) -> Vec<Reading> {
+        let mut sums = self.sums(Some(thread), false);
+        let own = |(metric, sum): (&Option<Metric>, &mut Sum)| {
+            let metric = metric.as_ref()?;
+            let state = match metric.id.kind {
+                Kind::Counter | Kind::Updown => State::Total(sum.total),
+                Kind::Timer | Kind::Distribution => {
+                    State::Spread(sum.spread.take().unwrap_or_default().spread())
+                }
+                _ => {
+                    let value = metric.shared.gauge.as_ref()?.value()?;
+                    State::Gauge(crate::frame::Gauge { value, set_at: 0, statistics: None })
+                }
+            };
+            Some(Reading { id: metric.id.clone(), born: metric.born(), state })
+        };
+        self.metrics.iter().zip(&mut sums).filter_map(own).collect()
+    }
+
+    fn sums(&self, only: Option<usize>, restart: bool) -> Vec<Sum> {
+        let mut sums: Vec<Sum> = Vec::new();
+        sums.resize_with(self.metrics.len(), Sum::default);
+        let mut add_whole = |number: u32, n: u64| {
+            if let Some(sum) = sums.get_mut(number as usize) {
+                sum.total.whole = sum.total.whole.saturating_add(i64::try_from(n).unwrap_or(i64::MAX));
+            }
+        };
+        match only {
+            Some(thread) => self.roster.read_thread(thread, &mut add_whole),
+            None => {
+                self.roster.read(&mut add_whole);
+                self.sites.iter().for_each(|(site, number)| add_whole(*number, site.orphan()));
+            }
+        }
+        let threads =
+            self.threads.iter().enumerate().filter(|(at, _)| only.is_none_or(|thread| thread == *at));
+        for (number, cell) in threads.filter_map(|(_, cells)| cells.as_ref()).flat_map(ThreadCells::cells) {
+            if let (Some(sum), Some(metric)) = (sums.get_mut(number as usize), self.metric(number)) {
+                sum.add(cell, metric.id.kind, restart);
+            }
+        }
+        sums
+    }
+
+    /// Adds what metrics mean, once for every level at which one of that name was read.
+    fn describe(&self, readings: &mut Vec<Reading>) {
+        let mut described = std::collections::BTreeSet::new();
+        let mut more = Vec::new();
+        for id in readings.iter().map(|r| &r.id) {
+            if let Some((description, born)) = self.descriptions.get(&id.name)
+                && described.insert((&id.level, &id.name))
+            {
+                let (level, name) = (id.level.clone(), id.name.clone());
+                let id = Id { level, kind: Kind::Description, name, source: None, tags: Tags::none() };
+                more.push(Reading {
+                    id: Arc::new(id),
+                    born: *born,
+                    state: State::Description(description.clone()),
+                });
+            }
+        }
+        readings.append(&mut more);
+    }
+}
+
+fn reading_of_nothing(metric: &Metric) -> Reading {
+    let state = match metric.id.kind {
+        Kind::Timer | Kind::Distribution => State::Spread(Default::default()),
+        Kind::Gauge => State::Gauge(crate::frame::Gauge { value: 0.0, set_at: 0, statistics: None }),
+        _ => State::Total(Default::default()),
+    };
+    Reading { id: metric.id.clone(), born: metric.born(), state }
+}
