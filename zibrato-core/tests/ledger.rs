@@ -13,7 +13,7 @@ const ID: InstanceId = InstanceId([7; 16]);
 /// A ledger of a worker that has listened since `since`.
 fn ledger(since: u64) -> Ledger {
     let mut ledger = Ledger::new(Settled::default(), Slacks::default(), HORIZON);
-    ledger.since_mut().begin(&Levels::all(), since);
+    ledger.since_mut().begin(&Levels::default(), since);
     ledger
 }
 
@@ -28,10 +28,11 @@ fn counter(name: &str, total: i64) -> Row {
 fn timer(values: &[f64], interval: &[f64]) -> Row {
     let mut histogram = Histogram::default();
     values.iter().for_each(|v| assert!(histogram.record(*v)));
-    let span = interval.iter().copied().reduce(f64::min).map(|min| Span {
-        min,
-        max: interval.iter().copied().fold(min, f64::max),
-    });
+    let span = interval
+        .iter()
+        .copied()
+        .reduce(f64::min)
+        .map(|min| Span { min, max: interval.iter().copied().fold(min, f64::max) });
     let sum = Total::whole(values.iter().sum::<f64>() as i64);
     let state = State::Spread(Spread { sum, span, histogram });
     Row { key: key(Kind::Timer, "t"), state, trace: None }
@@ -266,11 +267,8 @@ fn oddities_are_counted() {
 
 #[test]
 fn an_updown_total_that_came_back_is_settled_by_its_sequence() {
-    let updown = |total| Row {
-        key: key(Kind::Updown, "u"),
-        state: State::Total(Total::whole(total)),
-        trace: None,
-    };
+    let updown =
+        |total| Row { key: key(Kind::Updown, "u"), state: State::Total(Total::whole(total)), trace: None };
     let mut first = ledger(NOW - 100 * SECOND);
     first.merge("info", complete(1, SECOND, vec![updown(5)]), at(NOW));
     assert_eq!(totals(&mut first), one("u", 5));
@@ -299,7 +297,11 @@ fn what_was_forgotten_counts_anew_from_a_fresh_set() {
     assert!(ledger.is_empty());
     // A late repeat of what had been counted.
     ledger.merge("info", complete(1, SECOND, vec![counter("a", 5)]), Arrival { now: later, held: SECOND });
-    ledger.merge("info", complete(2, 2 * SECOND, vec![counter("a", 6)]), Arrival { now: later, held: SECOND });
+    ledger.merge(
+        "info",
+        complete(2, 2 * SECOND, vec![counter("a", 6)]),
+        Arrival { now: later, held: SECOND },
+    );
     ledger.merge("info", complete(3, HORIZON, vec![counter("a", 7)]), at(later));
     assert_eq!(totals(&mut ledger), [], "this could be from before the forgetting");
     let fresh = later + 100 * SECOND;
