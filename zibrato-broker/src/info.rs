@@ -1,0 +1,77 @@
+//! What the broker tells about itself on the ask socket.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use serde_json::{Map, Value, json};
+
+use crate::shared::Shared;
+
+/// Most (instance, level) pairs that are listed.
+const LISTED: usize = 200;
+
+/// A JSON object; keys may be added, never taken away.
+pub(crate) fn json(shared: &Shared) -> String {
+    let now = shared.clock.now();
+    let counters = &shared.counters;
+    let refused: Map<String, Value> =
+        shared.refusals.counts().into_iter().map(|(reason, n)| (reason.into(), n.into())).collect();
+    let keep = shared.keep();
+    let counts = keep.counts();
+    let levels: Map<String, Value> = keep
+        .levels()
+        .map(|(level, c)| {
+            let value =
+                json!({"instances": c.instances, "frames": c.frames, "bytes": c.bytes, "gaps": c.gaps});
+            (level.into(), value)
+        })
+        .collect();
+    let publishers: Vec<Value> = keep
+        .newest(now, LISTED)
+        .into_iter()
+        .map(|l| {
+            json!({
+                "instance": l.instance.to_string(),
+                "source": &*l.source,
+                "level": &*l.level,
+                "sequence": l.sequence,
+                "frames": l.frames,
+                "gaps": l.gaps,
+                "quiet_s": seconds(l.quiet),
+                "ended": l.ended,
+                "silent": l.silent,
+            })
+        })
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "boot": shared.boot.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+        "instance": shared.instance.to_string(),
+        "uptime_s": seconds(now - shared.clock.started_at()),
+        "durable": shared.durable,
+        "instances": keep.instances(),
+        "slots": keep.slots(),
+        "kept_bytes": keep.bytes(),
+        "position": keep.position(),
+        "frames_in": counters.frames_in.load(Relaxed),
+        "bytes_in": counters.bytes_in.load(Relaxed),
+        "frames_out": counters.frames_out.load(Relaxed),
+        "frames_dropped": counters.dropped.load(Relaxed),
+        "lines_in": counters.lines_in.load(Relaxed),
+        "acks": counters.acks.load(Relaxed),
+        "asks": counters.asks.load(Relaxed),
+        "repeats": counts.repeats,
+        "late": counts.late,
+        "conflicts": counts.conflicts,
+        "ended": counts.ended,
+        "expired": counts.expired,
+        "evicted": counts.evicted,
+        "rejected": refused,
+        "levels": levels,
+        "publishers": publishers,
+    })
+    .to_string()
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}

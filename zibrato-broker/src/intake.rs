@@ -1,0 +1,65 @@
+//! The way of a frame: PULL, keep, PUB.
+
+use std::sync::Arc;
+
+use omq_tokio::{Error, Message, Socket};
+
+use crate::admit::{FORGOTTEN, PARTS, admit};
+use crate::keep::{Keep, Taken};
+use crate::shared::{Shared, add};
+use crate::stop::Stop;
+
+/// Most messages that are taken at once.
+const BATCH: usize = 256;
+
+pub(crate) async fn run(shared: Arc<Shared>, pull: Socket, mut stop: Stop) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let received = tokio::select! {
+            biased;
+            () = stop.stopped() => break,
+            received = pull.recv_many_into(BATCH, &mut batch) => received,
+        };
+        match received {
+            Ok(_) => {}
+            Err(Error::Closed) => break,
+            Err(error) => shared.refusals.count("in", "receive", error),
+        }
+        {
+            let mut keep = shared.keep();
+            let now = shared.clock.now();
+            batch.retain(|message| take(&shared, &mut keep, message, now));
+        }
+        for message in batch.drain(..) {
+            shared.publish(message).await;
+        }
+        // The batch may have been taken and passed on without waiting once; others want to run, too.
+        tokio::task::yield_now().await;
+    }
+    // Nobody waits for anything here, so nothing is lost by closing at once.
+    let _ = pull.close().await;
+}
+
+/// Keeps a message if it is sound; says whether to pass it on.
+fn take(shared: &Shared, keep: &mut Keep, message: &Message, now: u64) -> bool {
+    let (Some(topic), Some(frame), 2) = (message.part_slice(0), message.part_slice(1), message.len()) else {
+        shared.refusals.count("in", PARTS, format_args!("it has {} parts, not 2", message.len()));
+        return false;
+    };
+    match admit(topic, frame) {
+        Ok(admitted) => {
+            add(&shared.counters.frames_in, 1);
+            add(&shared.counters.bytes_in, frame.len() as u64);
+            let taken = keep.take(admitted.level, &admitted.head, admitted.frame, now);
+            if taken == Taken::Forgotten {
+                shared.refusals.count("in", FORGOTTEN, format_args!("instance {}", admitted.head.instance));
+            }
+            taken != Taken::Forgotten
+        }
+        Err(reason) => {
+            let detail = format_args!("topic {:?}, {} bytes", topic.escape_ascii().to_string(), frame.len());
+            shared.refusals.count("in", reason, detail);
+            false
+        }
+    }
+}

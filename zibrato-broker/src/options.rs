@@ -1,0 +1,101 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::keep::Limits;
+
+/// The options of the broker, for the program and for the subcommand `zibrato broker`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Address to listen on.
+    #[arg(long, env = "ZIBRATO_LISTEN", default_value = "127.0.0.1", value_name = "HOST")]
+    pub listen: String,
+
+    /// First of three ports: in, out, ask.
+    #[arg(long, env = "ZIBRATO_PORT", default_value_t = 5550)]
+    pub port: u16,
+
+    /// Directory of the state file, or "none" to keep everything in memory only [default:
+    /// $XDG_STATE_HOME/zibrato/broker or ~/.local/state/zibrato/broker].
+    #[arg(long, env = "ZIBRATO_STATE", value_name = "DIR|none")]
+    pub state: Option<PathBuf>,
+
+    /// Also take lines of old Zibrato publishers, on this port, and pass them on to old workers on the next.
+    #[arg(long, env = "ZIBRATO_LEGACY_PORT", value_name = "PORT")]
+    pub legacy_port: Option<u16>,
+
+    /// How long programs that are not heard of are kept: a number with s, m, h or d.
+    #[arg(long, env = "ZIBRATO_HORIZON", default_value = "7d", value_parser = duration)]
+    pub horizon: Duration,
+
+    /// Most bytes of state to keep: a number, also with K, M or G.
+    #[arg(long, env = "ZIBRATO_MAX_BYTES", default_value = "512M", value_parser = bytes)]
+    pub max_bytes: usize,
+
+    /// Most pairs of instance and level to keep.
+    #[arg(long, env = "ZIBRATO_MAX_SLOTS", default_value_t = Limits::default().slots)]
+    pub max_slots: usize,
+
+    /// Say more (twice: everything).
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Options {
+    /// The configuration that the options stand for.
+    ///
+    /// # Errors
+    /// When no state directory is given and none can be derived from the environment.
+    pub fn config(&self) -> Result<Config, Error> {
+        let state = match &self.state {
+            Some(directory) if directory.as_os_str() == "none" => None,
+            Some(directory) => Some(directory.clone()),
+            None => Some(default_state()?),
+        };
+        let limits = Limits {
+            horizon: u64::try_from(self.horizon.as_nanos()).unwrap_or(u64::MAX),
+            slots: self.max_slots,
+            bytes: self.max_bytes,
+            durable: state.is_some(),
+        };
+        Ok(Config {
+            listen: self.listen.clone(),
+            port: self.port,
+            state,
+            legacy_port: self.legacy_port,
+            limits,
+            ..Config::default()
+        })
+    }
+}
+
+/// Where the state is kept when nothing is said: as the XDG base directory specification has it.
+fn default_state() -> Result<PathBuf, Error> {
+    let given = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = given("XDG_STATE_HOME")
+        .or_else(|| given("HOME").map(|home| home.join(".local/state")))
+        .or_else(|| given("LOCALAPPDATA"))
+        .ok_or(Error::NoState)?;
+    Ok(base.join("zibrato/broker"))
+}
+
+/// Reads a number and its unit.
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = units.iter().find(|(u, _)| u.eq_ignore_ascii_case(unit.trim()))?.1;
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    scaled(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("", 1)])
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("not a time: {text:?}; write something like 90s, 12h or 7d"))
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    scaled(text, &[("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30)])
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or_else(|| format!("not a size: {text:?}; write something like 512M or 2G"))
+}

@@ -1,0 +1,98 @@
+//! Running as a program: log lines on stderr, signals, and systemd's notifications.
+
+use std::process::ExitCode;
+
+use crate::broker::Broker;
+use crate::error::Error;
+use crate::options::Options;
+
+/// Runs the broker as a program until INT, TERM or QUIT: sets up logging and a runtime. For the program
+/// `zibrato-broker` and the subcommand `zibrato broker`.
+pub fn main_with(options: &Options) -> ExitCode {
+    let level = match options.verbose {
+        0 => tracing::Level::INFO,
+        1 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    // A subscriber that is there already, of the program around, stays.
+    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Setup)
+        .and_then(|runtime| runtime.block_on(serve(options)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("failed to {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(options: &Options) -> Result<(), Error> {
+    let stop = stop_signal().map_err(Error::Setup)?;
+    let broker = Broker::bind(options.config()?).await?;
+    notify_ready();
+    broker
+        .run(async {
+            stop.await;
+            notify_stopping();
+        })
+        .await
+}
+
+/// Done when the process is asked to end: INT, TERM or QUIT.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+#[cfg(unix)]
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut quit = signal(SignalKind::quit())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = quit.recv() => {}
+        }
+    })
+}
+
+/// Done when the process is asked to end: Ctrl-C.
+///
+/// # Errors
+/// When the handler cannot be installed.
+#[cfg(not(unix))]
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Without a handler there is nothing to wait for, and the process ends the hard way.
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+#[cfg(unix)]
+fn notify_ready() {
+    notify(&[sd_notify::NotifyState::Ready]);
+}
+
+#[cfg(unix)]
+fn notify_stopping() {
+    notify(&[sd_notify::NotifyState::Stopping]);
+}
+
+/// Tells systemd, where it started this process.
+#[cfg(unix)]
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!("failed to notify systemd: {error}");
+    }
+}
+
+#[cfg(not(unix))]
+fn notify_ready() {}
+
+#[cfg(not(unix))]
+fn notify_stopping() {}

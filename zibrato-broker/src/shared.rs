@@ -1,0 +1,136 @@
+//! What the tasks of the broker share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use omq_tokio::{Message, Socket, TrySendError};
+use zibrato_core::frame::{InstanceId, decode_head};
+
+use crate::clock::Clock;
+use crate::keep::{Effect, Keep};
+use crate::refusals::Refusals;
+use crate::store::{Job, Writer};
+
+/// How long a message waits for the sending side of this process to catch up; slow subscribers are not waited
+/// for at all.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// Counters of the whole broker.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) frames_in: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) frames_out: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) acks: AtomicU64,
+    pub(crate) asks: AtomicU64,
+    pub(crate) answered: AtomicU64,
+    pub(crate) lines_in: AtomicU64,
+}
+
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+pub(crate) struct Shared {
+    pub(crate) boot: [u8; 16],
+    pub(crate) clock: Clock,
+    pub(crate) instance: InstanceId,
+    pub(crate) source: String,
+    pub(crate) counters: Counters,
+    pub(crate) refusals: Refusals,
+    pub(crate) publish: Socket,
+    pub(crate) durable: bool,
+    keep: Mutex<Keep>,
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        keep: Keep,
+        boot: [u8; 16],
+        clock: Clock,
+        publish: Socket,
+        writer: Option<Writer>,
+    ) -> Self {
+        Shared {
+            boot,
+            clock,
+            instance: InstanceId::random(),
+            source: own_source(),
+            counters: Counters::default(),
+            refusals: Refusals::default(),
+            publish,
+            durable: writer.is_some(),
+            keep: Mutex::new(keep),
+            writer: Mutex::new(writer),
+        }
+    }
+
+    pub(crate) fn keep(&self) -> MutexGuard<'_, Keep> {
+        // A panic under the lock would be a fault of ours; going on with what is kept serves everyone better.
+        self.keep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a message to all subscribers. Those who are too slow miss it.
+    pub(crate) async fn publish(&self, mut message: Message) {
+        loop {
+            message = match self.publish.try_send(message) {
+                Ok(()) => return add(&self.counters.frames_out, 1),
+                Err(TrySendError::Full(message)) => message,
+                Err(_) => return add(&self.counters.dropped, 1),
+            };
+            if tokio::time::timeout(CATCH_UP, self.publish.wait_send_ready()).await.is_err() {
+                return add(&self.counters.dropped, 1);
+            }
+        }
+    }
+
+    /// Keeps and publishes a frame of the broker's own making.
+    pub(crate) async fn emit(&self, level: &str, frame: Vec<u8>) {
+        match decode_head(&frame) {
+            Ok(head) => {
+                self.keep().take(level, &head, &frame, self.clock.now());
+            }
+            Err(why) => tracing::error!(level, "failed to keep a frame of the broker's own: {why}"),
+        }
+        let topic = Bytes::from(zibrato_core::level::topic(level));
+        self.publish(Message::multipart([topic, Bytes::from(frame)])).await;
+    }
+
+    /// Passes on to the disk what has to be there.
+    pub(crate) fn write(&self, effects: impl IntoIterator<Item = Effect>) {
+        let writer = self.writer();
+        for effect in effects {
+            let job = match effect {
+                Effect::Write(record) => Job::Write(record),
+                Effect::Forget(tombstone) => Job::Forget(tombstone),
+            };
+            if let Some(writer) = &*writer {
+                writer.write(job);
+            }
+        }
+    }
+
+    pub(crate) fn clear_tombstones(&self, before: u64) {
+        if let Some(writer) = &*self.writer() {
+            writer.write(Job::Clear(before));
+        }
+    }
+
+    pub(crate) fn take_writer(&self) -> Option<Writer> {
+        self.writer().take()
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The host's name, as far as it can be a source.
+fn own_source() -> String {
+    let name = gethostname::gethostname().to_string_lossy().into_owned();
+    if zibrato_core::limits::check_name(&name).is_ok() { name } else { "localhost".into() }
+}
