@@ -53,3 +53,41 @@ impl<T> Inbox<T> {
         self.messages.recv().await.map(|(message, _)| message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn holds_its_bytes_and_no_more_until_they_are_taken() {
+        let (letterbox, mut inbox) = inbox();
+        let size = 1 << 20;
+        let sender = tokio::spawn(async move {
+            for i in 0.. {
+                if !letterbox.put(i, size).await {
+                    return i;
+                }
+            }
+            0
+        });
+        // The sender runs until it has to wait.
+        tokio::task::yield_now().await;
+        assert_eq!(inbox.messages.len(), BYTES / (size + OVERHEAD));
+        for i in 0..100 {
+            assert_eq!(timeout(Duration::from_secs(60), inbox.take()).await, Ok(Some(i)));
+        }
+        drop(inbox);
+        assert!(timeout(Duration::from_secs(60), sender).await.unwrap().unwrap() >= 100);
+    }
+
+    #[tokio::test]
+    async fn a_message_larger_than_all_its_room_passes_alone() {
+        let (letterbox, mut inbox) = inbox();
+        assert!(letterbox.put(1, BYTES * 2).await);
+        assert!(timeout(Duration::from_millis(10), letterbox.put(2, 0)).await.is_err());
+        assert_eq!(inbox.take().await, Some(1));
+        assert!(letterbox.put(2, 0).await);
+    }
+}

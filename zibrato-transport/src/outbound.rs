@@ -114,3 +114,43 @@ impl Outbound {
         dropped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(size: usize) -> Outgoing {
+        Outgoing::new(vec![vec![0; size].into()])
+    }
+
+    #[test]
+    fn takes_no_more_than_its_limits() {
+        let limits = Limits { bytes: 3 * (100 + OVERHEAD), messages: 5, ..Limits::default() };
+        let mut outbound = Outbound::new(limits);
+        assert_eq!((0..10).filter(|_| outbound.push(outgoing(100))).count(), 3);
+        assert_eq!(outbound.bytes(), limits.bytes);
+        while outbound.pop().is_some() {}
+        assert_eq!((outbound.bytes(), outbound.is_empty()), (0, true));
+        assert_eq!((0..10).filter(|_| outbound.push(outgoing(0))).count(), 5);
+    }
+
+    #[test]
+    fn drops_the_oldest_half_at_once() {
+        let mut outbound = Outbound::new(Limits { messages: 10, ..Limits::default() });
+        (0..10).for_each(|i| assert!(outbound.push(outgoing(i))));
+        assert_eq!(outbound.halve(), 5);
+        assert_eq!(outbound.pop().map(|o| o.parts[0].len()), Some(5));
+    }
+
+    #[test]
+    fn drops_what_is_too_old_and_counts_only_what_was_never_sent() {
+        let mut outbound = Outbound::new(Limits::default());
+        let old = Outgoing { since: Instant::now(), ..outgoing(1) };
+        let new = Outgoing { since: old.since + Duration::from_secs(9), ..outgoing(2) };
+        assert!(outbound.push(old.clone()) && outbound.push(new));
+        outbound.push_front(Outgoing { again: true, ..old.clone() });
+        assert_eq!(outbound.expire(old.since + Duration::from_secs(10)), 0);
+        assert_eq!(outbound.expire(old.since + Duration::from_secs(11)), 1);
+        assert_eq!(outbound.pop().map(|o| o.parts[0].len()), Some(2));
+    }
+}

@@ -6,9 +6,9 @@
 //!   one when the writer reports an error, and gives it the frames of the last moments again.
 //! - Its queue is 100,000 messages: [`Window`] keeps it at one batch, and [`Outbound`] bounds the rest.
 //! - It reads nothing, so it learns of a peer's end from a failing write only. Where the writer gets no
-//!   further for [`STALL`], and once a [`RENEWAL`] while it is in use, the task connects anew: the handshake
-//!   is the proof that someone is there. The old socket is dropped only when a new one is connected, for a
-//!   stopped peer may go on, and a writer that is stuck cannot be ended from outside.
+//!   further for 10 s, and once a minute while it is in use, the task connects anew: the handshake is the proof
+//!   that someone is there. The old socket is dropped only when a new one is connected, for a stopped peer
+//!   may go on, and a writer that is stuck cannot be ended from outside.
 //! - Its writer goes on when the socket is dropped, and only its end says that all is with the kernel.
 
 use crate::backoff::{Backoff, jittered};
@@ -31,10 +31,17 @@ use zeromq::{PushSocket, SocketEvent, SocketSend};
 
 pub use outbound::Limits;
 
-/// A writer that takes nothing for so long is taken for stuck. A frame of 1 MiB passes at 1 Mbit/s.
-const STALL: Duration = Duration::from_secs(10);
-/// How long a connection is trusted on which frames go out and nothing ever comes back.
-const RENEWAL: Duration = Duration::from_secs(60);
+/// How long a connection is trusted on which nothing ever comes back.
+#[derive(Debug, Clone, Copy)]
+struct Trust {
+    /// A writer that takes nothing for so long is taken for stuck.
+    stall: Duration,
+    /// A connection that is used for so long is replaced by one with a new handshake.
+    renewal: Duration,
+}
+
+/// A frame of 1 MiB passes within the first at 1 Mbit/s.
+const TRUST: Trust = Trust { stall: Duration::from_secs(10), renewal: Duration::from_secs(60) };
 /// A connection that lived for so long makes the next attempts start quickly again.
 const LIVED: Duration = Duration::from_secs(1);
 /// Most sockets that were replaced and whose writers have not ended.
@@ -51,7 +58,7 @@ pub struct PushStats {
     pub dropped: u64,
     /// Connections made after the first, because the one before failed or was not trusted any more.
     pub reconnects: u64,
-    /// Whether there is a connection, and it is not in doubt.
+    /// Whether there is a connection, and it is not in doubt. That a broker has gone is learnt by sending.
     pub connected: bool,
     /// Bytes that wait in front of the socket.
     pub waiting: usize,
@@ -90,6 +97,10 @@ impl Push {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn with_limits(broker: &Broker, limits: Limits) -> Push {
+        Self::with_trust(broker, limits, TRUST)
+    }
+
+    fn with_trust(broker: &Broker, limits: Limits, trust: Trust) -> Push {
         let shared = Arc::new(Shared {
             outbound: Mutex::new(Outbound::new(limits)),
             wake: Notify::new(),
@@ -102,6 +113,7 @@ impl Push {
         });
         let sender = Sender {
             shared: shared.clone(),
+            trust,
             dialer: Dialer::new(broker, 0, Vec::new()),
             backoff: Backoff::new(),
             retry_at: Instant::now(),
@@ -202,6 +214,7 @@ impl Shared {
 /// The task that owns the socket.
 struct Sender {
     shared: Arc<Shared>,
+    trust: Trust,
     dialer: Dialer<PushSocket>,
     backoff: Backoff,
     retry_at: Instant,
@@ -223,6 +236,7 @@ struct Live {
     renew_at: Instant,
     /// Nothing goes out any more, or nobody answers a new handshake.
     doubted: bool,
+    trust: Trust,
 }
 
 /// The monitor of a socket that was replaced; it ends when all of that socket is written.
@@ -233,7 +247,7 @@ struct Replaced {
 }
 
 impl Live {
-    fn new(link: Link<PushSocket>) -> Self {
+    fn new(link: Link<PushSocket>, trust: Trust) -> Self {
         let now = Instant::now();
         Live {
             link,
@@ -241,8 +255,9 @@ impl Live {
             since: now,
             used: false,
             progress: (now, 0),
-            renew_at: now + jittered(RENEWAL),
+            renew_at: now + jittered(trust.renewal),
             doubted: false,
+            trust,
         }
     }
 
@@ -253,7 +268,7 @@ impl Live {
         if !waits || taken != self.progress.1 {
             self.progress = (Instant::now(), taken);
         }
-        (waits && !self.doubted).then(|| self.progress.0 + STALL)
+        (waits && !self.doubted).then(|| self.progress.0 + self.trust.stall)
     }
 }
 
@@ -268,7 +283,7 @@ impl Sender {
     /// Ends when it is told to and everything is written.
     async fn run(mut self) {
         while let Some(link) = self.connection().await {
-            if self.serve(Live::new(link)).await {
+            if self.serve(Live::new(link, self.trust)).await {
                 break;
             }
             self.shared.connected(Some("keep the connection: the broker closed it".into()));
@@ -403,7 +418,7 @@ impl Sender {
     }
 
     fn replace(&mut self, live: &mut Live, link: Link<PushSocket>) {
-        let old = std::mem::replace(live, Live::new(link));
+        let old = std::mem::replace(live, Live::new(link, self.trust));
         self.replaced.push(Replaced { monitor: old.link.monitor, needed: !old.doubted });
         if old.doubted {
             self.again();
@@ -420,5 +435,37 @@ fn ended(monitor: &mut mpsc::Receiver<SocketEvent>) -> bool {
             Ok(_) => {}
             Err(error) => return error.is_closed(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[tokio::test]
+    async fn a_connection_that_is_renewed_all_the_time_loses_nothing() {
+        let pull = omq_tokio::Socket::new(omq_tokio::SocketType::Pull, omq_tokio::Options::default());
+        let at = pull.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+        let broker =
+            Broker { host: "127.0.0.1".into(), port: at.rsplit(':').next().unwrap().parse().unwrap() };
+        let often = Trust { renewal: Duration::from_millis(10), ..TRUST };
+        let patient = Limits { age: Duration::from_secs(60), ..Limits::default() };
+        let push = Push::with_trust(&broker, patient, often);
+        let reader = tokio::spawn(async move {
+            let mut missing: HashSet<u32> = (0..1000).collect();
+            while !missing.is_empty() {
+                let message = pull.recv().await.unwrap();
+                let frame: [u8; 4] = message.get(1).unwrap().try_into().unwrap();
+                assert!(missing.remove(&u32::from_be_bytes(frame)), "comes once, as nothing failed");
+            }
+        });
+        for i in 0..1000u32 {
+            assert!(push.offer("info|", Bytes::copy_from_slice(&i.to_be_bytes())));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(push.stats().reconnects, 0);
+        assert!(push.close(Duration::from_secs(60)).await);
+        timeout(Duration::from_secs(60), reader).await.unwrap().unwrap();
     }
 }
