@@ -109,8 +109,10 @@ impl Probe {
         let start = &self.start;
         match &self.end {
             None => quote_spanned!(here()=> #start #future.await),
+            // An async fn may well return something that can be awaited.
             Some(end) => quote_spanned!(here()=>
                 #start
+                #[allow(clippy::async_yields_async)]
                 let __zibrato_result = #future.await;
                 #end
                 __zibrato_result
@@ -142,7 +144,6 @@ fn site(options: &Options, function: &Function) -> TokenStream {
 /// A plain function. Where it need not be known how it ends, only a statement is put before its own.
 fn in_fn(probe: &Probe, function: &Function) -> TokenStream {
     let Probe { start, end, .. } = probe;
-    let body = &function.body;
     match end {
         Some(end) if !never_returns(function) => {
             let called = called_once(function);
@@ -153,28 +154,28 @@ fn in_fn(probe: &Probe, function: &Function) -> TokenStream {
                 __zibrato_result
             )
         }
-        _ => quote!(#start #body),
+        _ => before(start, function.block()),
     }
 }
 
 fn in_async_fn(probe: &Probe, function: &Function) -> TokenStream {
     let Probe { start, end, .. } = probe;
-    let body = &function.body;
+    let block = function.block();
     if end.is_none() || never_returns(function) {
-        return quote!(#start #body);
+        return before(start, block);
     }
-    let pinned = pinned_output(function);
-    probe.awaiting(&quote_spanned!(here()=> async move { #pinned #body }))
+    let body = before(&pinned_output(function), block);
+    probe.awaiting(&quote_spanned!(here()=> async move { #body }))
 }
 
 /// A function that returns a future: runs as it did, then what it returned is measured from its first poll on.
 fn in_future(probe: &Probe, function: &Function, returned: Returned) -> TokenStream {
     let Probe { early, start, end } = probe;
     if let Some(tail) = Tail::find(&function.body) {
-        let statements = tail.block.stream();
+        let block = tail.block.clone();
         let statements = match end {
-            None => quote!(#start #statements),
-            Some(_) => probe.awaiting(&quote_spanned!(here()=> async move { #statements })),
+            None => before(start, block),
+            Some(_) => probe.awaiting(&quote_spanned!(here()=> async move #block)),
         };
         let body = tail.replaced(statements);
         return quote!(#early #body);
@@ -191,6 +192,13 @@ fn in_future(probe: &Probe, function: &Function, returned: Returned) -> TokenStr
         let __zibrato_future = #called;
         #measured
     )
+}
+
+/// The body stays a block of its own, where its items come first as they did. Lints take the braces for the
+/// macro's: they would call them unused.
+fn before(statements: &impl ToTokens, mut block: Group) -> TokenStream {
+    block.set_span(here().located_at(block.span()));
+    quote!(#statements #block)
 }
 
 /// The body as a closure that is called at once, so that `return` and `?` end in the expansion.

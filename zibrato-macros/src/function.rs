@@ -1,7 +1,7 @@
 //! The function that is measured, taken apart only as far as needed.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute as Attr, Error, Result, ReturnType, Signature, Token, Type, Visibility, braced};
 
@@ -13,7 +13,7 @@ pub(crate) struct Function {
     pub(crate) signature: Signature,
     braces: Span,
     /// `#![…]` at the start of the body.
-    pub(crate) inner_attributes: TokenStream,
+    inner_attributes: TokenStream,
     /// The rest of the body.
     pub(crate) body: TokenStream,
 }
@@ -68,10 +68,10 @@ impl Function {
     }
 
     /// The body in braces of its own.
-    pub(crate) fn block(&self) -> TokenStream {
+    pub(crate) fn block(&self) -> Group {
         let mut block = Group::new(Delimiter::Brace, self.body.clone());
         block.set_span(self.braces);
-        TokenTree::from(block).into_token_stream()
+        block
     }
 }
 

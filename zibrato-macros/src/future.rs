@@ -159,10 +159,10 @@ impl Tail {
         let mut prefix = self.prefix();
         while matches!(self.around, Around::Call(..)) && ends_with(prefix, &[":", ":"]) {
             prefix = &prefix[..prefix.len() - 2];
-            if let [rest @ .., TokenTree::Ident(word)] = prefix {
-                if word != "return" {
-                    prefix = rest;
-                }
+            if let [rest @ .., TokenTree::Ident(word)] = prefix
+                && word != "return"
+            {
+                prefix = rest;
             }
         }
         match prefix.last() {

@@ -164,9 +164,9 @@ impl Store {
     }
 
     #[time_me(crate = crate::stub)]
-    async fn generic<T: Display, const N: usize>(&self, all: [T; N], also: impl Display) -> impl Display
+    async fn generic<T, const N: usize>(&self, all: [T; N], also: impl Display) -> impl Display
     where
-        T: Clone,
+        T: Display + Clone,
     {
         pending_once().await;
         format!("{}{}{}", self.values.len(), all.len(), also)
@@ -386,7 +386,7 @@ impl Native for Store {
     #[time_me(crate = crate::stub)]
     fn desugared(&self) -> impl Future<Output = u32> + Send {
         let n = self.values.len();
-        async move { u32::try_from(n).unwrap() }
+        async move { n.try_into().unwrap_or(u32::MAX) }
     }
 }
 

@@ -25,7 +25,7 @@ mod forms {
     pub(super) fn unit() {
         use std::collections::HashMap;
         const N: usize = 1;
-        let map: HashMap<usize, ()> = HashMap::with_capacity(N);
+        let map: HashMap<usize, u8> = HashMap::with_capacity(N);
         drop(map);
     }
 
@@ -34,7 +34,7 @@ mod forms {
     pub(super) fn unit_with_outcome() {
         use std::collections::HashMap;
         const N: usize = 1;
-        let map: HashMap<usize, ()> = HashMap::with_capacity(N);
+        let map: HashMap<usize, u8> = HashMap::with_capacity(N);
         drop(map);
     }
 
@@ -78,7 +78,7 @@ mod forms {
     #[time_me(crate = crate::stub, outcome)]
     #[must_use]
     pub(super) fn block_like(a: Option<u32>) -> u32 {
-        if let Some(a) = a { a } else { 0 }
+        if let Some(a) = a { a + 1 } else { 7 }
     }
 
     #[time_me(crate = crate::stub)]
@@ -257,7 +257,7 @@ fn forms_run() {
     forms::unit();
     forms::unit_with_outcome();
     assert_eq!(forms::mutated(5, ""), 3);
-    assert_eq!(forms::block_like(Some(1)), 1);
+    assert_eq!(forms::block_like(Some(1)), 2);
     stub::run(async {
         forms::awaits_one().await;
         forms::awaits_tail().await;

@@ -204,7 +204,7 @@ trait Counts {
 impl Counts for Shelf {
     #[time_me(crate = crate::stub, outcome)]
     fn own(&self) -> u32 {
-        u32::try_from(Self::count(self)).unwrap()
+        Self::count(self).try_into().unwrap_or(u32::MAX)
     }
 }
 
@@ -286,9 +286,9 @@ fn unsafe_and_extern_functions_are_timed() {
 #[time_me(crate = crate::stub, outcome)]
 #[must_use]
 #[inline]
+#[allow(clippy::mixed_attributes_style)]
 fn locals_do_not_clash(__zibrato_guard: u32) -> u32 {
     #![allow(clippy::let_and_return)]
-    //! Also inside.
     let __zibrato_result = __zibrato_guard + 1;
     __zibrato_result
 }

@@ -1,7 +1,7 @@
 //! Stands in for the facade: the same hidden macros, recording into a list of the thread.
 //!
 //! The tests reach it through the option `crate`.
-#![allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
+#![allow(clippy::pedantic, clippy::unwrap_used, dead_code, unreachable_pub, unused_imports, unused_macros)]
 
 use std::cell::RefCell;
 use std::fmt::Write;
