@@ -137,3 +137,96 @@ fn said(answer: &Answer, errors: Option<&Value>) -> String {
         format!("answered {}: {line}", answer.status)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zibrato_core::frame::Kind;
+
+    use super::*;
+
+    fn entries() -> Vec<Entry> {
+        let entry = |name: &str| Entry {
+            name: name.into(),
+            time: 0,
+            key: 0,
+            kind: Kind::Gauge,
+            json: String::new(),
+            indices: Vec::new(),
+        };
+        ["cpu", "mem.used", "name", "it's"].map(entry).to_vec()
+    }
+
+    fn judged(status: u16, body: &str) -> Verdict {
+        let entries = entries();
+        let answer = Answer { status, wait: None, body: body.into() };
+        judge(&answer, &entries.iter().collect::<Vec<_>>(), &Token::new("secret-token"))
+    }
+
+    fn meant(body: &str) -> Vec<usize> {
+        match judged(400, body) {
+            Verdict::Wrong { meant, .. } => meant,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn finds_who_is_meant() {
+        let cases: [(&str, &[usize]); 11] = [
+            (r#"{"errors":{"params":{"gauges[1].value":["is not numeric"]}}}"#, &[1]),
+            (r#"{"errors":{"params":{"gauges.2.name":["is bad"],"gauges/0":["too"]}}}"#, &[0, 2]),
+            (r#"{"errors":{"params":{"measurements":{"3":{"value":["is bad"]}}}}}"#, &[3]),
+            (
+                r#"{"errors":{"params":{"type":["'CPU' is a counter, but was submitted as different type"]}}}"#,
+                &[0],
+            ),
+            (r#"{"errors":[{"param":"name","value":"mem.used","reason":"already taken"}]}"#, &[1]),
+            (r#"{"errors":[{"name":"cpu","message":"no"},{"metric":"mem.used"}]}"#, &[0, 1]),
+            (r#"{"errors":{"params":{"gauges[4].value":["out of range"]}}}"#, &[]),
+            (r#"{"errors":{"params":{"name":["is not present"]}}}"#, &[]),
+            (r#"{"errors":{"request":["something"]}}"#, &[]),
+            (r#"{"errors":"'cpu'"}"#, &[0]),
+            ("not JSON", &[]),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(meant(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn knows_when_only_times_are_wrong() {
+        let only = |body| matches!(judged(400, body), Verdict::Wrong { only_times: true, .. });
+        assert!(only(
+            r#"{"errors":{"params":{"measure_time":["is too far in the past"]}},"request_time":1488585496}"#
+        ));
+        assert!(only(r#"{"errors":{"params":{"time":["is too far in the past"]}}}"#));
+        assert!(!only(r#"{"errors":{"params":{"measure_time":["is too far"],"value":["is bad"]}}}"#));
+        assert!(!only(r#"{"errors":{"params":{}}}"#));
+    }
+
+    #[test]
+    fn reads_success() {
+        for body in [
+            "",
+            "ok",
+            "{}",
+            r#"{"measurements":{"summary":{"total":1,"accepted":1,"failed":0}}}"#,
+            r#"{"errors":[]}"#,
+        ] {
+            assert_eq!(judged(202, body), Verdict::Accepted, "{body}");
+        }
+        let failed = r#"{"measurements":{"summary":{"total":2,"accepted":1,"failed":1,"filtered":0}}}"#;
+        assert!(matches!(judged(207, failed), Verdict::Wrong { .. }));
+        let limited = r#"{"errors":{"request":["request was rate limited"]}}"#;
+        assert!(matches!(judged(202, limited), Verdict::Later(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_has_a_verdict(status in 100..600u16, body in any::<String>(),
+            errors in "(\\{\"errors\":)?[\\[\\]{}\",':a-z0-9. ]{0,60}") {
+            judged(status, &body);
+            judged(status, &errors);
+        }
+    }
+}
