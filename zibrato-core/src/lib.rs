@@ -11,4 +11,5 @@ pub mod histogram;
 pub mod ledger;
 pub mod level;
 pub mod limits;
+pub mod publish;
 pub mod registry;

@@ -1,0 +1,247 @@
+//! From readings to sets of frames: what an instance sends, and when.
+//!
+//! There is no clock, thread or socket in here: whoever drives it says what time it is and carries the sets away.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::frame::{Flags, Head, InstanceId, Key, Row, State, encode_set};
+use crate::limits;
+use crate::registry::Reading;
+
+/// How often a complete set is sent at least.
+pub const COMPLETE_EVERY: Duration = Duration::from_secs(10);
+
+/// One set: the state of some or all metrics of one level, under one sequence number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Set {
+    /// The level.
+    pub level: Arc<str>,
+    /// The head of all its frames, but for the parts and the time of sending.
+    pub head: Head,
+    /// Its rows.
+    pub rows: Vec<Row>,
+}
+
+impl Set {
+    /// Its frames, stamped as sent at `now`. A set that is sent again is stamped again and keeps its sequence.
+    pub fn frames(&self, now: u64) -> Vec<Vec<u8>> {
+        let head = Head { sent_at: now.max(self.head.started_at), ..self.head.clone() };
+        encode_set(&head, &self.rows, limits::FRAME)
+    }
+}
+
+/// What one instance has sent, and so what it has to send next.
+///
+/// ```
+/// use zibrato_core::{publish::Publisher, registry};
+///
+/// let mut publisher = Publisher::new("my-host");
+/// let now = zibrato_core::clock::unix_nanos();
+/// for set in publisher.collect(registry::read(), now) {
+///     for frame in set.frames(now) {
+///         println!("{} bytes of level {}", frame.len(), set.level);
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Publisher {
+    instance: InstanceId,
+    source: Arc<str>,
+    levels: BTreeMap<Arc<str>, Level>,
+    traced: u64,
+}
+
+#[derive(Debug)]
+struct Level {
+    started_at: u64,
+    sequence: u64,
+    base: u64,
+    complete_at: u64,
+    /// The bytes of the newest complete set; a small level always sends complete ones.
+    bytes: usize,
+    known: HashMap<Key, Known>,
+}
+
+/// What of a metric was sent last, and what was in the newest complete set: marks, not states.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Known {
+    latest: Mark,
+    complete: Mark,
+}
+
+/// A state in short: it differs whenever the state does, extremes of an interval aside.
+type Mark = (u64, u64);
+
+fn mark(state: &State) -> Mark {
+    match state {
+        State::Total(total) => (total.whole as u64, total.float.to_bits()),
+        // Every recorded value makes the count rise; the flag tells an empty spread from one never sent.
+        State::Spread(spread) => (spread.histogram.count(), 1 << 63),
+        State::Gauge(gauge) => {
+            (gauge.value.to_bits(), gauge.set_at ^ gauge.statistics.map_or(0, |s| s.0) << 32)
+        }
+        State::Point(point) => (point.number, point.time),
+        State::Description(d) => {
+            let hash = |text: &str| {
+                text.bytes()
+                    .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+            };
+            (hash(&d.unit), hash(&d.help))
+        }
+    }
+}
+
+impl Publisher {
+    /// A new instance, of which nothing has been sent. `source` is that of all metrics that name none.
+    pub fn new(source: &str) -> Self {
+        Publisher {
+            instance: InstanceId::random(),
+            source: source.into(),
+            levels: BTreeMap::new(),
+            traced: 0,
+        }
+    }
+
+    /// Its id.
+    pub fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// How many rows have been numbered as traced.
+    pub fn traced(&self) -> u64 {
+        self.traced
+    }
+
+    /// The sets to send at this interval: for each level that has changed, or whose complete set is due, one.
+    ///
+    /// A set holds what has changed since the newest complete set; it is complete where
+    /// [`COMPLETE_EVERY`] has passed, or where the whole level fits [`limits::ALWAYS_COMPLETE`] bytes.
+    pub fn collect(&mut self, readings: Vec<Reading>, now: u64) -> Vec<Set> {
+        let mut sets = Vec::new();
+        for (name, rows) in self.by_level(readings) {
+            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now));
+            let due = now.saturating_sub(level.complete_at) >= COMPLETE_EVERY.as_nanos() as u64;
+            let changed =
+                rows.iter().any(|row| level.known.get(&row.key).map(|k| k.latest) != Some(mark(&row.state)));
+            if !changed && !due {
+                continue;
+            }
+            let complete = due || level.bytes <= limits::ALWAYS_COMPLETE;
+            let set = level.next(&name, self.instance, &self.source, rows, complete, Flags::default(), now);
+            sets.push(set);
+        }
+        sets
+    }
+
+    /// The last sets: one complete set for every level that was ever used. After them this instance has ended.
+    pub fn finish(&mut self, readings: Vec<Reading>, now: u64) -> Vec<Set> {
+        let mut by_level = self.by_level(readings);
+        for name in self.levels.keys() {
+            by_level.entry(name.clone()).or_default();
+        }
+        let sets = by_level.into_iter().map(|(name, rows)| {
+            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now));
+            level.next(&name, self.instance, &self.source, rows, true, Flags::LAST, now)
+        });
+        sets.collect()
+    }
+
+    /// The sets with the final states of metrics that were retired. They are to be handed over like last sets,
+    /// because no later set has those metrics.
+    pub fn retire(&mut self, readings: Vec<Reading>, now: u64) -> Vec<Set> {
+        let sets = self.by_level(readings).into_iter().map(|(name, rows)| {
+            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now));
+            for row in &rows {
+                level.known.remove(&row.key);
+            }
+            level.sequence += 1;
+            level.set(&name, self.instance, &self.source, rows, Flags::RETIRED, now)
+        });
+        sets.collect()
+    }
+
+    fn by_level(&self, readings: Vec<Reading>) -> BTreeMap<Arc<str>, Vec<Row>> {
+        let mut levels: BTreeMap<Arc<str>, Vec<Row>> = BTreeMap::new();
+        for Reading { id, born, state } in readings {
+            let source = id.source.clone().unwrap_or_else(|| self.source.clone());
+            let key = Key { kind: id.kind, name: id.name.clone(), source, tags: id.tags.clone(), born };
+            levels.entry(id.level.clone()).or_default().push(Row { key, state, trace: None });
+        }
+        levels
+    }
+}
+
+impl Level {
+    fn new(rows: &[Row], now: u64) -> Self {
+        let totals = rows.iter().filter(|row| !matches!(row.state, State::Description(_)));
+        Level {
+            started_at: totals.map(|row| row.key.born).min().unwrap_or(now),
+            sequence: 0,
+            base: 0,
+            complete_at: 0,
+            bytes: 0,
+            known: HashMap::new(),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the head of a set has this many sides")]
+    fn next(
+        &mut self,
+        name: &Arc<str>,
+        instance: InstanceId,
+        source: &Arc<str>,
+        mut rows: Vec<Row>,
+        complete: bool,
+        flags: Flags,
+        now: u64,
+    ) -> Set {
+        self.sequence += 1;
+        let mut flags = flags;
+        if complete {
+            (self.base, self.complete_at) = (self.sequence, now);
+            flags = flags.with(Flags::COMPLETE);
+            self.known.clear();
+        }
+        for row in &rows {
+            let mark = mark(&row.state);
+            let known = self.known.entry(row.key.clone()).or_default();
+            known.latest = mark;
+            if complete {
+                known.complete = mark;
+            }
+        }
+        if !complete {
+            rows.retain(|row| self.known.get(&row.key).is_none_or(|k| k.complete != k.latest));
+        }
+        let set = self.set(name, instance, source, rows, flags, now);
+        if complete {
+            self.bytes = set.frames(now).iter().map(Vec::len).sum();
+        }
+        set
+    }
+
+    fn set(
+        &self,
+        name: &Arc<str>,
+        instance: InstanceId,
+        source: &Arc<str>,
+        rows: Vec<Row>,
+        flags: Flags,
+        now: u64,
+    ) -> Set {
+        let head = Head {
+            instance,
+            started_at: self.started_at,
+            sequence: self.sequence,
+            base: self.base,
+            part: 0,
+            parts: 1,
+            sent_at: now.max(self.started_at),
+            flags,
+            source: source.to_string(),
+        };
+        Set { level: name.clone(), head, rows }
+    }
+}
