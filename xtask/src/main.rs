@@ -1,1 +1,97 @@
-fn main() {}
+//! The workspace's own commands. Each does its own set-up on a machine that has Rust and Node.js.
+
+mod demo;
+mod fuzz;
+mod licences;
+mod lint;
+mod platforms;
+mod python;
+mod sanitize;
+mod setup;
+mod shell;
+mod steps;
+mod suite;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::steps::Steps;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The workspace's own commands")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds and runs `zibrato demo`.
+    Demo {
+        /// What `zibrato demo` is given, after `--`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Runs everything that checks the workspace, and says at the end what failed.
+    Test {
+        /// Only formatting, lints, Rust tests and the Python client.
+        #[arg(long)]
+        quick: bool,
+        /// Only the steps whose names contain one of these words, comma-separated.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+    },
+    /// Runs each fuzz target for a while.
+    Fuzz {
+        /// How long for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Only this target.
+        #[arg(long)]
+        target: Option<String>,
+    },
+    /// Runs the benchmarks.
+    Bench {
+        /// What the benchmarks are given, after `--`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Options::parse().command {
+        Command::Demo { args } => demo::demo(&args),
+        Command::Bench { args } => demo::bench(&args),
+        Command::Fuzz { seconds, target } => fuzz::all(seconds, target.as_deref()),
+        Command::Test { quick, only } => return test(quick, only),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("failed to {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The cheap steps come first, so that a slip is told early.
+fn test(quick: bool, only: Vec<String>) -> ExitCode {
+    let mut steps = Steps::new(only);
+    steps.run("format", lint::format);
+    steps.run("licences", licences::check);
+    steps.run("clippy", lint::clippy);
+    steps.run("tests", suite::tests);
+    steps.run("doctests", suite::doctests);
+    steps.run("python", python::check);
+    if !quick {
+        steps.run("programs and examples", suite::programs);
+        steps.run("without default features", suite::bare_features);
+        steps.run("documentation", lint::documentation);
+        steps.run("valgrind", sanitize::valgrind);
+        steps.run("ThreadSanitizer", sanitize::thread);
+        steps.run("fuzz", || fuzz::all(5, None).map(|()| steps::Done::Passed));
+        steps.run("macOS and Windows", platforms::check);
+    }
+    steps.summary()
+}

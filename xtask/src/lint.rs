@@ -1,0 +1,23 @@
+//! Formatting, lints and documentation.
+
+use crate::setup::component;
+use crate::shell::{Failure, cargo, run};
+use crate::steps::Done;
+
+pub(crate) fn format() -> Result<Done, Failure> {
+    component("fmt", "rustfmt")?;
+    run(&mut cargo(["fmt", "--all", "--check"]))?;
+    run(&mut cargo(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    Ok(Done::Passed)
+}
+
+pub(crate) fn clippy() -> Result<Done, Failure> {
+    component("clippy", "clippy")?;
+    run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    Ok(Done::Passed)
+}
+
+pub(crate) fn documentation() -> Result<Done, Failure> {
+    run(cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Done::Passed)
+}

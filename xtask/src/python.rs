@@ -1,0 +1,54 @@
+//! The Python client, which proves what `docs/wire.md` says.
+
+use std::path::{Path, PathBuf};
+
+use crate::setup;
+use crate::shell::{Failure, Outcome, cargo, command, root, run, target, works};
+use crate::steps::Done;
+
+/// The test vectors, and the clients against a model of a broker and against the real one.
+pub(crate) fn check() -> Result<Done, Failure> {
+    let python = environment()?;
+    let folder = root().join("examples/python");
+    run(&mut command(&python, [folder.join("check_vectors.py")]))?;
+    run(&mut command(&python, [folder.join("test_clients.py")]))?;
+    run(&mut cargo(["build", "--package", "zibrato-broker", "--bin", "zibrato-broker"]))?;
+    let broker = target().join("debug").join(format!("zibrato-broker{}", std::env::consts::EXE_SUFFIX));
+    run(command(&python, [folder.join("test_clients.py")]).env("ZIBRATO_BROKER_PROGRAM", broker))?;
+    Ok(Done::Passed)
+}
+
+/// A virtual environment under `target` with what the client needs; gives its interpreter.
+fn environment() -> Result<PathBuf, Failure> {
+    let folder = target().join("python");
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let wanted = root().join("examples/python/requirements.txt");
+    let (stamp, wanted_text) = (folder.join("installed.txt"), read(&wanted)?);
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted_text)
+        && works(&mut command(&python, ["--version"]))
+    {
+        return Ok(python);
+    }
+    let make = || {
+        let interpreter = if cfg!(windows) { "python" } else { "python3" };
+        run(command(interpreter, ["-m", "venv", "--clear"]).arg(&folder))
+    };
+    if make().is_err() {
+        // Debian's own interpreter keeps `venv` in a package apart.
+        setup::program("python3", "python3")?;
+        make().or_else(|why| {
+            if cfg!(unix) { setup::install("python3-venv") } else { Err(why) }.and_then(|()| make())
+        })?;
+    }
+    run(command(&python, ["-m", "pip", "install", "--quiet", "--requirement"]).arg(&wanted))?;
+    write(&stamp, &wanted_text)?;
+    Ok(python)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|why| Failure(format!("read {}: {why}", path.display())))
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    std::fs::write(path, text).map_err(|why| Failure(format!("write {}: {why}", path.display())))
+}

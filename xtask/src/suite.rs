@@ -1,0 +1,33 @@
+//! The tests that Cargo runs.
+
+use crate::shell::{Failure, cargo, run, works};
+use crate::steps::Done;
+
+/// All tests but those in the documentation; with nextest where it is installed, since it runs tests of
+/// several programs at once and ends those that hang.
+pub(crate) fn tests() -> Result<Done, Failure> {
+    if works(&mut cargo(["nextest", "--version"])) {
+        run(&mut cargo(["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+    } else {
+        run(&mut cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]))?;
+    }
+    Ok(Done::Passed)
+}
+
+pub(crate) fn doctests() -> Result<Done, Failure> {
+    run(&mut cargo(["test", "--workspace", "--doc"]))?;
+    Ok(Done::Passed)
+}
+
+pub(crate) fn programs() -> Result<Done, Failure> {
+    run(&mut cargo(["build", "--workspace", "--bins", "--examples"]))?;
+    Ok(Done::Passed)
+}
+
+/// The facade as a library author depends on it, and the core that it then stands on.
+pub(crate) fn bare_features() -> Result<Done, Failure> {
+    for package in ["zibrato", "zibrato-core"] {
+        run(&mut cargo(["check", "--package", package, "--no-default-features"]))?;
+    }
+    Ok(Done::Passed)
+}
