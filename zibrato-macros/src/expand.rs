@@ -6,6 +6,7 @@
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{LitStr, Type};
 
 use crate::function::Function;
@@ -219,11 +220,13 @@ fn called_once(function: &Function) -> TokenStream {
 
 /// A statement that never returns and tells the type of an async block, which has no place to write it.
 fn pinned_output(function: &Function) -> Option<TokenStream> {
-    let output = erased(function.output()?);
+    let declared = function.output()?;
+    let output = erased(declared);
     if output.to_string() == "_" {
         return None;
     }
-    Some(quote_spanned!(here()=>
+    // An error about the type of the body shows where it was declared.
+    Some(quote_spanned!(here().located_at(declared.span())=>
         if let ::core::option::Option::Some(__zibrato_output) = ::core::option::Option::None::<#output> {
             return __zibrato_output;
         }

@@ -121,7 +121,9 @@ impl Reader {
                 }
             }
             "crate" => {
-                input.parse::<Token![=]>()?;
+                if !self.equals(option, input)? {
+                    return Ok(());
+                }
                 if input.peek(LitStr) {
                     let path = input.parse::<LitStr>()?;
                     self.error(Error::new(path.span(), "`crate` takes a path, without quotes"));
@@ -140,19 +142,20 @@ impl Reader {
         Ok(())
     }
 
-    /// What stands behind `option =`; a mistake that leaves no doubt where the next option starts is noted.
+    /// What stands behind `option =`; `None` after a mistake that is noted.
     fn value(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<Option<Expr>> {
-        if !input.peek(Token![=]) {
-            skip(input)?;
-            self.error(Error::new(option.span(), format!("`{option}` needs a value: `{option} = …`")));
-            return Ok(None);
+        if self.equals(option, input)? { input.parse().map(Some) } else { Ok(None) }
+    }
+
+    /// Whether `=` and something else come next. If not, that is noted, and reading goes on with the next option.
+    fn equals(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<bool> {
+        let equals = input.parse::<Option<Token![=]>>()?;
+        if equals.is_some() && !at_end(input) {
+            return Ok(true);
         }
-        input.parse::<Token![=]>()?;
-        if at_end(input) {
-            self.error(Error::new(option.span(), format!("`{option} =` needs a value")));
-            return Ok(None);
-        }
-        input.parse().map(Some)
+        skip(input)?;
+        self.error(Error::new(option.span(), format!("`{option}` needs a value: `{option} = …`")));
+        Ok(false)
     }
 
     /// A name or source: a literal is checked here, a macro (`concat!`, `env!`) gives its text only later.

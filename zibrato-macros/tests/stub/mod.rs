@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write;
+use std::future::Future;
 
 thread_local! {
     static EVENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };

@@ -32,4 +32,5 @@ fn main() {
     let record = Record { field: CONSTANT };
     let _: Alias = record.field;
     record.method();
+    let _: fmt::Result = Ok(());
 }
