@@ -1,0 +1,230 @@
+//! From what happened to single metrics of single instances to one measurement for each series.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::mem::discriminant;
+
+use zibrato_core::frame::Kind;
+use zibrato_core::ledger::{Change, Delta, Ledger};
+
+use crate::backend::Backend;
+use crate::batch::{GaugeSummary, Measurement, Series, Summary, Value};
+use crate::dead_letter::DeadLetter;
+use crate::shard::series_of;
+
+/// Measurements of a period, and those that the backend cannot store.
+#[derive(Debug, Default)]
+pub(crate) struct Aggregate {
+    pub(crate) measurements: Vec<Measurement>,
+    pub(crate) dead: Vec<DeadLetter>,
+}
+
+/// Adds up what happened by the series as the backend stores it.
+pub(crate) fn aggregate<B: Backend>(deltas: &[Delta], ledger: &Ledger, backend: &B) -> Aggregate {
+    let mut adder = Adder::default();
+    let mut dead = Vec::new();
+    // Of a gauge the value that was set last counts, whichever instance set it.
+    let mut gauges = Vec::new();
+    for delta in deltas {
+        if let Change::Gauge { set_at, .. } = delta.change {
+            gauges.push((set_at, delta));
+            continue;
+        }
+        add(delta, ledger, backend, &mut adder, &mut dead);
+    }
+    gauges.sort_by_key(|(set_at, _)| *set_at);
+    for (_, delta) in gauges {
+        add(delta, ledger, backend, &mut adder, &mut dead);
+    }
+    dead.extend(std::mem::take(&mut adder.refused));
+    Aggregate { measurements: adder.finish(), dead }
+}
+
+fn add<B: Backend>(
+    delta: &Delta,
+    ledger: &Ledger,
+    backend: &B,
+    adder: &mut Adder,
+    dead: &mut Vec<DeadLetter>,
+) {
+    let (series, storable) = series_of(backend, &delta.key);
+    let unit = ledger.description(&delta.key.name).map(|described| described.unit.to_string());
+    let measurement = Measurement {
+        series,
+        level: delta.origin.level.to_string(),
+        unit: unit.filter(|unit| !unit.is_empty()),
+        value: value_of(delta.key.kind, &delta.change),
+    };
+    match storable {
+        Ok(()) => adder.add(measurement),
+        Err(reason) => dead.push(DeadLetter { measurement, reason }),
+    }
+}
+
+fn value_of(kind: Kind, change: &Change) -> Value {
+    match change {
+        Change::Total(total) if kind == Kind::Counter => Value::Counter(*total),
+        Change::Total(total) => Value::Updown(*total),
+        Change::Spread { sum, histogram, span } => {
+            let (low, high) = histogram.edges().unwrap_or((0.0, 0.0));
+            let (min, max) = span.map_or((low, high), |span| (span.min, span.max));
+            let summary =
+                Summary { sum: *sum, min, max, approximate: span.is_none(), histogram: histogram.clone() };
+            if kind == Kind::Timer { Value::Timer(summary) } else { Value::Distribution(summary) }
+        }
+        Change::Gauge { last, statistics, .. } => {
+            Value::Gauge(GaugeSummary { last: *last, statistics: *statistics })
+        }
+        Change::Point { time, value } => Value::Point { time: *time, value: *value },
+    }
+}
+
+/// Adds up measurements of one or several periods, older ones first.
+pub(crate) fn merge(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measurement> {
+    let mut adder = Adder::default();
+    measurements.into_iter().for_each(|measurement| adder.add(measurement));
+    adder.finish()
+}
+
+/// Deals measurements into batches.
+pub(crate) fn chunks(measurements: Vec<Measurement>, batch_size: usize) -> Vec<Vec<Measurement>> {
+    measurements.chunks(batch_size.max(1)).map(<[Measurement]>::to_vec).collect()
+}
+
+#[derive(Default)]
+struct Adder {
+    series: BTreeMap<Series, Measurement>,
+    points: Vec<Measurement>,
+    refused: Vec<DeadLetter>,
+}
+
+impl Adder {
+    fn add(&mut self, measurement: Measurement) {
+        if let Value::Point { .. } = measurement.value {
+            return self.points.push(measurement);
+        }
+        match self.series.entry(measurement.series.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(measurement);
+            }
+            Entry::Occupied(mut sum) => {
+                let sum = sum.get_mut();
+                if discriminant(&sum.value) != discriminant(&measurement.value) {
+                    let reason = format!("the series has values of another kind: {}", kind_of(&sum.value));
+                    return self.refused.push(DeadLetter { measurement, reason });
+                }
+                if measurement.level < sum.level {
+                    sum.level = measurement.level;
+                }
+                sum.unit = sum.unit.take().or(measurement.unit);
+                absorb(&mut sum.value, measurement.value);
+            }
+        }
+    }
+
+    /// All sums but those of changes that cancelled each other out.
+    fn finish(self) -> Vec<Measurement> {
+        let sums = self.series.into_values();
+        let changed = sums.filter(|m| !matches!(m.value, Value::Updown(total) if total.is_zero()));
+        changed.chain(self.points).collect()
+    }
+}
+
+pub(crate) fn kind_of(value: &Value) -> Kind {
+    match value {
+        Value::Counter(_) => Kind::Counter,
+        Value::Updown(_) => Kind::Updown,
+        Value::Timer(_) => Kind::Timer,
+        Value::Distribution(_) => Kind::Distribution,
+        Value::Gauge(_) => Kind::Gauge,
+        Value::Point { .. } => Kind::Point,
+    }
+}
+
+/// Adds a later or simultaneous value of the same kind.
+fn absorb(sum: &mut Value, more: Value) {
+    match (sum, more) {
+        (Value::Counter(sum), Value::Counter(more)) | (Value::Updown(sum), Value::Updown(more)) => {
+            *sum = sum.plus(more);
+        }
+        (Value::Timer(sum), Value::Timer(more)) | (Value::Distribution(sum), Value::Distribution(more)) => {
+            sum.sum = sum.sum.plus(more.sum);
+            sum.min = sum.min.min(more.min);
+            sum.max = sum.max.max(more.max);
+            sum.approximate |= more.approximate;
+            sum.histogram.merge(&more.histogram);
+        }
+        (Value::Gauge(sum), Value::Gauge(more)) => {
+            sum.last = more.last;
+            sum.statistics = match (sum.statistics, more.statistics) {
+                (Some(a), Some(b)) => Some((a.0 + b.0, a.1 + b.1, a.2.min(b.2), a.3.max(b.3))),
+                (a, b) => a.or(b),
+            };
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zibrato_core::frame::Total;
+    use zibrato_core::histogram::Histogram;
+
+    use super::*;
+
+    fn measurement(name: &str, value: Value) -> Measurement {
+        let series = Series { name: name.into(), source: "s".into(), tags: vec![], kind: kind_of(&value) };
+        Measurement { series, level: "info".into(), unit: None, value }
+    }
+
+    #[test]
+    fn values_of_one_series_become_one() {
+        let summary = |values: &[f64], approximate| {
+            let mut histogram = Histogram::default();
+            values.iter().for_each(|v| assert!(histogram.record(*v)));
+            Summary {
+                sum: Total::whole(values.iter().sum::<f64>() as i64),
+                min: values.iter().copied().fold(f64::MAX, f64::min),
+                max: values.iter().copied().fold(f64::MIN, f64::max),
+                approximate,
+                histogram,
+            }
+        };
+        let gauge = |last, statistics| Value::Gauge(GaugeSummary { last, statistics });
+        let merged = merge([
+            measurement("c", Value::Counter(Total::whole(2))),
+            measurement("t", Value::Timer(summary(&[1.0, 5.0], false))),
+            measurement("g", gauge(1.0, Some((2, 3.0, 1.0, 2.0)))),
+            measurement("u", Value::Updown(Total::whole(2))),
+            measurement("p", Value::Point { time: 1, value: 1.0 }),
+            measurement("c", Value::Counter(Total { whole: 3, float: 0.5 })),
+            measurement("t", Value::Timer(summary(&[9.0], true))),
+            measurement("g", gauge(4.0, Some((1, 4.0, 4.0, 4.0)))),
+            measurement("u", Value::Updown(Total::whole(-2))),
+            measurement("p", Value::Point { time: 1, value: 1.0 }),
+        ]);
+        let values: Vec<&Value> = merged.iter().map(|m| &m.value).collect();
+        assert_eq!(
+            values,
+            [
+                &Value::Counter(Total { whole: 5, float: 0.5 }),
+                &Value::Timer(summary(&[1.0, 5.0, 9.0], true)),
+                &gauge(4.0, Some((3, 7.0, 1.0, 4.0))),
+                &Value::Point { time: 1, value: 1.0 },
+                &Value::Point { time: 1, value: 1.0 },
+            ]
+        );
+    }
+
+    #[test]
+    fn values_of_two_kinds_are_not_mixed() {
+        let mut other = measurement("a", Value::Gauge(GaugeSummary { last: 1.0, statistics: None }));
+        other.series.kind = Kind::Counter;
+        let mut adder = Adder::default();
+        adder.add(measurement("a", Value::Counter(Total::whole(2))));
+        adder.add(other);
+        assert_eq!(adder.refused.len(), 1);
+        assert!(adder.refused[0].reason.ends_with("of another kind: counter"));
+        assert_eq!(adder.finish().len(), 1);
+    }
+}

@@ -1,0 +1,226 @@
+//! Sending: from the outbox to the backend, in order, until it is accepted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use crate::backend::{Accepted, Backend, BackendError};
+use crate::backoff::Backoff;
+use crate::batch::{Batch, Measurement};
+use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::error::Error;
+use crate::state::{Attempt, State};
+use crate::status::Status;
+
+/// How long a backend may take for one request before it is given up and sent again.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// What one step of sending came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The outbox is empty.
+    Nothing,
+    /// A batch is done, or a part of it.
+    Batch,
+    /// The backend could not take it: the next step should come after this time.
+    Later(Duration),
+}
+
+/// Sends what is in an outbox.
+#[derive(Debug)]
+pub struct Sender<B> {
+    backend: Arc<Mutex<B>>,
+    state: State,
+    dead_letters: DeadLetters,
+    status: Arc<Status>,
+    backoff: Backoff,
+    connected: bool,
+    outage: Option<Instant>,
+}
+
+impl<B: Backend> Sender<B> {
+    /// Sends the outbox of `state` to `backend`.
+    pub fn new(backend: Arc<Mutex<B>>, state: State, status: Arc<Status>) -> Self {
+        let dead_letters = DeadLetters::new(state.directory());
+        Sender {
+            backend,
+            state,
+            dead_letters,
+            status,
+            backoff: Backoff::default(),
+            connected: false,
+            outage: None,
+        }
+    }
+
+    /// Sends the oldest batch once.
+    ///
+    /// # Errors
+    /// When the state directory cannot be read or written. Whatever the backend does is no error.
+    pub async fn step(&mut self) -> Result<Sent, Error> {
+        if self.with_state(|state| state.waiting()).await? == 0 {
+            return Ok(Sent::Nothing);
+        }
+        if !self.connected {
+            match self.limited(async |backend: &mut B| backend.connect().await).await {
+                Ok(()) => self.connected = true,
+                Err(why) => return Ok(self.failed(why)),
+            }
+        }
+        // That it is being sent is on the disk before it is.
+        let Some(Attempt { batch, number }) = self.with_state(|state| state.attempt()).await? else {
+            return Ok(Sent::Nothing);
+        };
+        if number > 1 && self.outage.is_none() {
+            tracing::info!(
+                batch = batch.id,
+                attempt = number,
+                "sending a batch again that may have been accepted"
+            );
+        }
+        match self.limited(async |backend: &mut B| backend.send(&batch).await).await {
+            Ok(Accepted::All) => {
+                self.with_state(move |state| state.finish(batch.id)).await?;
+                self.status.measurements_sent(batch.measurements.len());
+                self.accepted();
+                Ok(Sent::Batch)
+            }
+            Ok(Accepted::Partly { refused, retry }) => self.partly(batch, refused, retry).await,
+            Err(BackendError::Refused { why }) => {
+                tracing::error!(
+                    batch = batch.id, measurements = batch.measurements.len(), why,
+                    file = %self.dead_letters.path().display(), "the backend refused a batch; it is with the dead letters"
+                );
+                let letters = batch.measurements.into_iter();
+                let letters = letters.map(|measurement| DeadLetter { measurement, reason: why.clone() });
+                self.bury(batch.time, letters.collect()).await?;
+                self.with_state(move |state| state.finish(batch.id)).await?;
+                self.status.batches_refused(1);
+                // It answers, so it is not down.
+                self.recovered();
+                Ok(Sent::Batch)
+            }
+            Err(why) => Ok(self.failed(why)),
+        }
+    }
+
+    /// Sends until the outbox is empty or the backend fails.
+    ///
+    /// # Errors
+    /// As [`step`](Sender::step).
+    pub async fn drain(&mut self) -> Result<Sent, Error> {
+        loop {
+            match self.step().await? {
+                Sent::Batch => {}
+                end => return Ok(end),
+            }
+        }
+    }
+
+    async fn partly(
+        &mut self,
+        batch: Batch,
+        refused: Vec<(usize, String)>,
+        retry: Vec<usize>,
+    ) -> Result<Sent, Error> {
+        let Batch { id, time, measurements, .. } = batch;
+        let total = measurements.len();
+        let mut all: Vec<Option<Measurement>> = measurements.into_iter().map(Some).collect();
+        let mut take = |index: usize| all.get_mut(index).and_then(Option::take);
+        let again: Vec<Measurement> = retry.into_iter().filter_map(&mut take).collect();
+        let dead: Vec<DeadLetter> = refused
+            .into_iter()
+            .filter_map(|(index, reason)| Some(DeadLetter { measurement: take(index)?, reason }))
+            .collect();
+        if let Some(first) = dead.first() {
+            tracing::error!(
+                batch = id, measurements = dead.len(), first = first.measurement.series.name, why = first.reason,
+                file = %self.dead_letters.path().display(), "the backend refused measurements; they are with the dead letters"
+            );
+        }
+        let (kept, buried) = (again.len(), dead.len());
+        self.bury(time, dead).await?;
+        self.status.measurements_sent(total - kept - buried);
+        if again.is_empty() {
+            self.with_state(move |state| state.finish(id)).await?;
+            self.accepted();
+            return Ok(Sent::Batch);
+        }
+        self.with_state(move |state| state.keep(id, &again)).await?;
+        if kept < total {
+            // It moves on, and so may the rest after a moment.
+            self.backoff.succeeded();
+        }
+        let why = format!("{kept} of {total} measurements were not taken");
+        Ok(self.failed(BackendError::Retry { why, after: None }))
+    }
+
+    async fn bury(&self, time: u64, letters: Vec<DeadLetter>) -> Result<(), Error> {
+        self.status.dead_letters(letters.len());
+        let file = DeadLetters::new(self.state.directory());
+        blocking(move || file.write(time, &letters)).await
+    }
+
+    fn accepted(&mut self) {
+        self.status.batches_sent(1);
+        self.recovered();
+    }
+
+    /// Ends an outage, with one line for all of it.
+    fn recovered(&mut self) {
+        if let Some(began) = self.outage.take() {
+            let seconds = began.elapsed().as_secs_f64();
+            tracing::info!(
+                backend = B::NAME,
+                seconds,
+                failures = self.backoff.failures(),
+                "the backend takes batches again"
+            );
+        }
+        self.backoff.succeeded();
+    }
+
+    fn failed(&mut self, why: BackendError) -> Sent {
+        self.status.retries(1);
+        self.connected = false;
+        let asked = if let BackendError::Retry { after, .. } = &why { *after } else { None };
+        let wait = self.backoff.failed(asked);
+        if self.outage.is_none() {
+            self.outage = Some(Instant::now());
+            tracing::warn!(backend = B::NAME, %why, "the backend does not take batches; they wait in the outbox");
+        } else {
+            tracing::debug!(backend = B::NAME, %why, wait = wait.as_secs_f64(), "the backend still does not take batches");
+        }
+        Sent::Later(wait)
+    }
+
+    /// Does something with the backend, but not for ever.
+    async fn limited<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut B) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let mut backend = self.backend.lock().await;
+        let result = tokio::time::timeout(LONGEST, work(&mut backend)).await;
+        result.unwrap_or_else(|_| {
+            let why = format!("no answer within {} s", LONGEST.as_secs());
+            Err(BackendError::Retry { why, after: None })
+        })
+    }
+
+    async fn with_state<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&State) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let state = self.state.clone();
+        blocking(move || work(&state)).await
+    }
+}
+
+/// Does something that waits for a disk without holding up others.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|why| Error::Task { why: format!("a task that uses the disk: {why}") })?
+}

@@ -1,0 +1,235 @@
+//! Settling: from the ledger into the outbox, in one transaction.
+
+use zibrato_core::frame::Frame;
+use zibrato_core::ledger::{Arrival, Counts, HORIZON, Ledger, Settlement, Slacks};
+use zibrato_core::level::Levels;
+
+use crate::aggregate::{Aggregate, aggregate, chunks};
+use crate::backend::Backend;
+use crate::dead_letter::DeadLetters;
+use crate::error::Error;
+use crate::shard::{Dealer, Shard};
+use crate::state::{State, Step};
+
+const SECOND: u64 = 1_000_000_000;
+/// How long settled totals stay in memory that is not heard of, on the forgetting clock.
+const IDLE: u64 = 600 * SECOND;
+/// How much longer retired metrics are kept than brokers repeat them.
+const RETIRED: u64 = 24 * 3600 * SECOND;
+
+/// What settling goes by; times in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// By how much times may be wrong.
+    pub slacks: Slacks,
+    /// How long totals are kept of an instance that is no longer heard; [`HORIZON`] by default.
+    pub horizon: u64,
+    /// How many batches may wait before unsent ones are merged, and then nothing is settled; 1000 by default.
+    pub outbox_limit: usize,
+    /// How old a gauge may be to be sent as its current value; a minute by default.
+    pub fresh: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules { slacks: Slacks::default(), horizon: HORIZON, outbox_limit: 1000, fresh: 60 * SECOND }
+    }
+}
+
+/// What settling came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing was heard since the last time.
+    Nothing,
+    /// Batches were written to the outbox, none where nothing happened that a backend is told.
+    Settled {
+        /// How many.
+        batches: usize,
+        /// With how many measurements.
+        measurements: usize,
+        /// How many measurements became dead letters, because the backend cannot store their series.
+        dead: usize,
+    },
+    /// Less than the backend's resolution has passed since the last batch.
+    TooEarly {
+        /// When to try again, in nanoseconds on the worker's clock.
+        until: u64,
+    },
+    /// The outbox is full; the totals wait.
+    Full,
+}
+
+/// A ledger and the state directory that it is settled into. Everything is done at a given time, in nanoseconds
+/// since 1970 UTC on the worker's clock, so that it can be driven by hand.
+#[derive(Debug)]
+pub struct Settler {
+    ledger: Ledger,
+    state: State,
+    dealer: Dealer,
+    dead_letters: DeadLetters,
+    rules: Rules,
+    last_time: Option<u64>,
+}
+
+impl Settler {
+    /// Continues from what the state directory has, listening to `levels`: those that are new to it begin now.
+    ///
+    /// # Errors
+    /// When the state directory cannot be read or written.
+    pub fn new(
+        state: State,
+        levels: &Levels,
+        shard: Shard,
+        rules: Rules,
+        now: u64,
+    ) -> Result<Settler, Error> {
+        let mut settled = state.outline()?;
+        if settled.since.begin(levels, now) {
+            state.save_since(&settled.since)?;
+        }
+        Ok(Settler {
+            ledger: Ledger::new(settled, rules.slacks, rules.horizon),
+            dealer: Dealer::new(shard),
+            dead_letters: DeadLetters::new(state.directory()),
+            last_time: state.last_time()?,
+            state,
+            rules,
+        })
+    }
+
+    /// What is in memory.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What the ledger has counted.
+    pub fn counts(&self) -> Counts {
+        self.ledger.counts()
+    }
+
+    /// Whether a frame can be merged without asking the backend for its series; always, unless the load is shared.
+    pub(crate) fn knows(&self, frame: &Frame) -> bool {
+        self.dealer.knows(&frame.rows)
+    }
+
+    /// Asks the backend which of a frame's rows are this shard's.
+    pub(crate) fn learn<B: Backend>(&mut self, frame: &Frame, backend: &B) {
+        self.dealer.learn(&frame.rows, backend);
+    }
+
+    /// Merges a frame, after the backend was asked for series that are new; false if it was too old.
+    ///
+    /// # Errors
+    /// When what had been settled of its instance cannot be read.
+    pub fn merge<B: Backend>(
+        &mut self,
+        level: &str,
+        frame: Frame,
+        arrival: Arrival,
+        backend: &B,
+    ) -> Result<bool, Error> {
+        self.learn(&frame, backend);
+        self.merge_known(level, frame, arrival)
+    }
+
+    /// Merges a frame of which all series are known.
+    pub(crate) fn merge_known(
+        &mut self,
+        level: &str,
+        mut frame: Frame,
+        arrival: Arrival,
+    ) -> Result<bool, Error> {
+        let origin = self.ledger.origin(frame.head.instance, level);
+        if !self.ledger.knows(&origin)
+            && let Some(entry) = self.state.recall(&origin)?
+        {
+            self.ledger.recall(origin, entry);
+        }
+        self.dealer.deal(&mut frame.rows);
+        Ok(self.ledger.merge(level, frame, arrival))
+    }
+
+    /// Writes down from where instances count that are older than the subscription; to be done soon after merging.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// When the state directory cannot be written; nothing has changed then.
+    pub fn first_sights(&mut self) -> Result<usize, Error> {
+        let ran = self.ledger.settled().ran;
+        let settling = self.ledger.first_sights();
+        let entries = &settling.settlement().entries;
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        self.state.settle(&Step { entries, ran, ..Step::default() })?;
+        Ok(settling.commit().entries.len())
+    }
+
+    /// Settles what has happened until `now`, in one transaction. With `force` also before the backend's resolution
+    /// has passed; times strictly advance all the same.
+    ///
+    /// # Errors
+    /// When the state directory cannot be written; nothing has changed then.
+    pub fn settle<B: Backend>(&mut self, backend: &B, now: u64, force: bool) -> Result<Outcome, Error> {
+        let resolution = (backend.resolution().as_nanos() as u64).max(1);
+        let time = now.div_ceil(resolution).saturating_mul(resolution);
+        let earliest = self.last_time.map_or(0, |last| last.saturating_add(resolution));
+        // If the clock was set back by far, waiting for it would take too long: times then run ahead of it.
+        let ahead = earliest.saturating_sub(time);
+        if !force && ahead > 0 && ahead <= resolution.saturating_mul(2) {
+            return Ok(Outcome::TooEarly { until: now.saturating_add(ahead) });
+        }
+        let time = time.max(earliest);
+        let limit = self.rules.outbox_limit.max(1);
+        if self.state.waiting()? >= limit {
+            self.state.merge_unsent(backend.batch_size())?;
+            if self.state.waiting()? >= limit {
+                return Ok(Outcome::Full);
+            }
+        }
+        let ran = self.ledger.settled().ran;
+        let settling = self.ledger.settle(now.saturating_sub(self.rules.fresh));
+        let Settlement { deltas, entries } = settling.settlement();
+        if entries.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        let Aggregate { measurements, dead } = aggregate(deltas, settling.ledger(), backend);
+        let outcome_measurements = measurements.len();
+        let chunks = chunks(measurements, backend.batch_size());
+        // Rather twice after a crash than not at all.
+        self.dead_letters.write(time, &dead)?;
+        let period = (self.last_time.unwrap_or(0), time);
+        self.state.settle(&Step { entries, chunks: &chunks, period, ran })?;
+        settling.commit();
+        if !chunks.is_empty() {
+            self.last_time = Some(time);
+        }
+        Ok(Outcome::Settled { batches: chunks.len(), measurements: outcome_measurements, dead: dead.len() })
+    }
+
+    /// Moves the forgetting clock on by time in which every broker answered.
+    pub fn run(&mut self, elapsed: u64) {
+        self.ledger.run(elapsed);
+    }
+
+    /// Forgets what has not been heard for longer than the horizon, and frees memory; returns how many instances
+    /// were forgotten.
+    ///
+    /// # Errors
+    /// When the state directory cannot be read or written.
+    pub fn forget(&mut self, now: u64) -> Result<usize, Error> {
+        let ran = self.ledger.settled().ran;
+        let candidates = self.state.heard_before(ran.saturating_sub(self.rules.horizon))?;
+        let (gone, horizon) = self.ledger.forgettable(candidates, now);
+        let retired = ran.saturating_sub(self.rules.horizon.saturating_add(RETIRED));
+        self.state.forget(&gone, horizon, retired, ran)?;
+        self.ledger.forget(&gone, horizon);
+        self.ledger.release(IDLE);
+        Ok(gone.len())
+    }
+}

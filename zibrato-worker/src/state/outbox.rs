@@ -1,0 +1,139 @@
+//! The outbox: batches that the backend has not accepted yet.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codec::{decode_measurements, encode_measurements};
+use super::{State, small};
+use crate::aggregate;
+use crate::batch::{Batch, Measurement};
+use crate::error::Error;
+
+/// A batch that is about to be sent; that it is, is on the disk already.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Attempt {
+    /// What is to be sent.
+    pub(crate) batch: Batch,
+    /// How often this was begun, at least 1: of 2 and more the backend may have accepted it before.
+    pub(crate) number: u64,
+}
+
+impl State {
+    /// How many batches wait.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn waiting(&self) -> Result<usize, Error> {
+        let db = self.lock();
+        let count = db
+            .prepare_cached("SELECT count(*) FROM outbox")
+            .and_then(|mut count| count.query_row([], |row| row.get(0)));
+        count.map_err(self.failed("read"))
+    }
+
+    /// The oldest batch, after it was marked as being sent.
+    pub(crate) fn attempt(&self) -> Result<Option<Attempt>, Error> {
+        let found = self.transaction("write", |tx| {
+            tx.prepare_cached(
+                "UPDATE outbox SET attempts = attempts + 1 WHERE id = (SELECT min(id) FROM outbox)
+                 RETURNING id, begin, time, attempts, measurements",
+            )?
+            .query_row([], |row| {
+                let batch =
+                    Batch { id: row.get(0)?, from: row.get(1)?, time: row.get(2)?, measurements: Vec::new() };
+                Ok((batch, row.get(3)?, row.get::<_, Vec<u8>>(4)?))
+            })
+            .optional()
+        })?;
+        let Some((batch, number, measurements)) = found else { return Ok(None) };
+        let measurements = decode_measurements(&measurements)
+            .map_err(|why| self.bad(format!("batch {} is damaged: {why}", batch.id)))?;
+        Ok(Some(Attempt { batch: Batch { measurements, ..batch }, number }))
+    }
+
+    /// Deletes a batch: all of it was accepted, or is with the dead letters.
+    pub(crate) fn finish(&self, id: u64) -> Result<(), Error> {
+        self.transaction("write", |tx| {
+            tx.prepare_cached("DELETE FROM outbox WHERE id = ?")?.execute([small(id)]).map(drop)
+        })
+    }
+
+    /// Leaves only these measurements of a batch.
+    pub(crate) fn keep(&self, id: u64, measurements: &[Measurement]) -> Result<(), Error> {
+        let measurements = encode_measurements(measurements).map_err(|why| self.bad(why))?;
+        self.transaction("write", |tx| {
+            tx.prepare_cached("UPDATE outbox SET measurements = ? WHERE id = ?")?
+                .execute(params![measurements, small(id)])
+                .map(drop)
+        })
+    }
+
+    /// Makes one period of all batches that were never attempted, so that there are fewer; they are newer than
+    /// all that were. True if anything was merged.
+    pub(crate) fn merge_unsent(&self, batch_size: usize) -> Result<bool, Error> {
+        self.transaction_with("write", |tx| {
+            let batches = read_unsent(tx)?;
+            let times: std::collections::BTreeSet<u64> =
+                batches.iter().map(|(batch, _)| batch.time).collect();
+            if times.len() < 2 {
+                return Ok(Ok(false));
+            }
+            let mut all = Vec::new();
+            for (batch, bytes) in &batches {
+                match decode_measurements(bytes) {
+                    Ok(measurements) => all.extend(measurements),
+                    Err(why) => return Ok(Err(format!("batch {} is damaged: {why}", batch.id))),
+                }
+            }
+            let chunks = aggregate::chunks(aggregate::merge(all), batch_size);
+            // Never more than before, so the ids suffice; the newest ones are taken.
+            let ids: Vec<u64> = batches.iter().map(|(batch, _)| batch.id).collect();
+            let begin = batches.iter().map(|(batch, _)| batch.from).min().unwrap_or(0);
+            let time = times.last().copied().unwrap_or(0);
+            if chunks.len() >= ids.len() {
+                return Ok(Ok(false));
+            }
+            tx.execute("DELETE FROM outbox WHERE attempts = 0", [])?;
+            for (id, chunk) in ids[ids.len() - chunks.len()..].iter().zip(&chunks) {
+                let bytes = match encode_measurements(chunk) {
+                    Ok(bytes) => bytes,
+                    Err(why) => return Ok(Err(why)),
+                };
+                tx.execute(
+                    "INSERT INTO outbox (id, begin, time, attempts, measurements) VALUES (?, ?, ?, 0, ?)",
+                    params![small(*id), small(begin), small(time), bytes],
+                )?;
+            }
+            Ok(Ok(true))
+        })
+    }
+
+    /// A transaction that can also fail for what it has read; then it changes nothing.
+    fn transaction_with<T>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, String>>,
+    ) -> Result<T, Error> {
+        let mut why = None;
+        let result = self.transaction(doing, |tx| match work(tx)? {
+            Ok(value) => Ok(value),
+            Err(bad) => {
+                why = Some(bad);
+                Err(rusqlite::Error::ExecuteReturnedResults)
+            }
+        });
+        match why {
+            Some(why) => Err(self.bad(why)),
+            None => result,
+        }
+    }
+}
+
+fn read_unsent(tx: &Connection) -> rusqlite::Result<Vec<(Batch, Vec<u8>)>> {
+    let mut read =
+        tx.prepare_cached("SELECT id, begin, time, measurements FROM outbox WHERE attempts = 0 ORDER BY id")?;
+    let batches = read.query_map([], |row| {
+        let batch = Batch { id: row.get(0)?, from: row.get(1)?, time: row.get(2)?, measurements: Vec::new() };
+        Ok((batch, row.get(3)?))
+    })?;
+    batches.collect()
+}
