@@ -17,6 +17,8 @@ use crate::{Error, Options, Token, http, naming};
 const MOST_ENTRIES: usize = 300;
 /// Most requests for one call of `send`; what is not through by then is left for the next.
 const MOST_REQUESTS: usize = 100;
+/// When a call of `send` leaves the rest for the next, so that the kit does not give it up before it has reported.
+const MOST_TIME: Duration = Duration::from_secs(10);
 /// Most series and times that are remembered to find two kinds of one name.
 const MOST_REMEMBERED: usize = 100_000;
 
@@ -169,7 +171,11 @@ impl Backend for Librato {
         let mut parts: Vec<Vec<usize>> = all.chunks(MOST_ENTRIES).rev().map(<[usize]>::to_vec).collect();
         let mut progress = !refused.is_empty();
         let mut stopped = None;
+        let began = Instant::now();
         for _ in 0..MOST_REQUESTS {
+            if progress && began.elapsed() > MOST_TIME {
+                break;
+            }
             let Some(part) = parts.pop() else { break };
             if let Some((left, why)) = self.pause_left() {
                 stopped = Some(BackendError::Retry { why: why.to_owned(), after: Some(left) });

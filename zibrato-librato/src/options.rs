@@ -76,8 +76,8 @@ impl FromStr for ServiceUrl {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|s| (0.1..=3600.0).contains(s));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "it is no number of seconds from 0.1 to 3600".into())
+    let seconds = text.parse().ok().filter(|s| (0.1..=100.0).contains(s));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "it is no number of seconds from 0.1 to 100".into())
 }
 
 /// Where and how to submit. The token comes from `--token-file` or the environment variable `LIBRATO_TOKEN`.
