@@ -39,6 +39,7 @@ pub(crate) fn json(shared: &Shared) -> String {
                 "quiet_s": seconds(l.quiet),
                 "ended": l.ended,
                 "silent": l.silent,
+                "stored": l.stored,
             })
         })
         .collect();

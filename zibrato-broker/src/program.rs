@@ -1,5 +1,6 @@
 //! Running as a program: log lines on stderr, signals, and systemd's notifications.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::broker::Broker;
@@ -15,7 +16,11 @@ pub fn main_with(options: &Options) -> ExitCode {
         _ => tracing::Level::TRACE,
     };
     // A subscriber that is there already, of the program around, stays.
-    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

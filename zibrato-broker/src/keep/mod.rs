@@ -185,6 +185,8 @@ pub struct Listed {
     pub ended: bool,
     /// Whether it has been silent for three intervals.
     pub silent: bool,
+    /// Whether all that is kept of it is on the disk.
+    pub stored: bool,
 }
 
 /// Most levels whose counters are kept when they have no instance.
@@ -469,6 +471,7 @@ impl Keep {
                 quiet: now.saturating_sub(s.heard),
                 ended: s.ended,
                 silent: s.is_silent(now),
+                stored: s.stored >= s.version,
             })
             .collect()
     }

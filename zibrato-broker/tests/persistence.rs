@@ -1,0 +1,214 @@
+//! The program: what it acknowledged survives kill -9, what it holds survives a stop, a damaged file does not
+//! stop it.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use omq_tokio::SocketType;
+use support::*;
+use zibrato_core::ask::Message;
+
+/// The real program, on ports of its own.
+struct Program {
+    child: Child,
+    addresses: zibrato_broker::Addresses,
+    lines: mpsc::Receiver<String>,
+    /// What it said until it listened.
+    said: String,
+}
+
+impl Program {
+    fn start(state: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_zibrato-broker"))
+            .args(["--port", "0", "--state"])
+            .arg(state)
+            .env_remove("NOTIFY_SOCKET")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (said, lines) = mpsc::channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|l| drop(said.send(l))));
+        let mut program = Program {
+            child,
+            addresses: zibrato_broker::Addresses {
+                port: 0,
+                push: String::new(),
+                publish: String::new(),
+                ask: String::new(),
+                legacy_in: None,
+                legacy_out: None,
+            },
+            lines,
+            said: String::new(),
+        };
+        program.said = program.says("broker listens");
+        let line = program.said.lines().last().unwrap();
+        let address = |name: &str| {
+            let rest = &line[line.find(&format!("{name}=")).unwrap() + name.len() + 1..];
+            rest.split_whitespace().next().unwrap().to_owned()
+        };
+        program.addresses.push = address("push");
+        program.addresses.publish = address("publish");
+        program.addresses.ask = address("ask");
+        program
+    }
+
+    /// Waits for a line with these words; gives all lines up to it.
+    fn says(&self, words: &str) -> String {
+        let (start, mut all) = (Instant::now(), String::new());
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
+            all = all + "\n" + &line;
+            if line.contains(words) {
+                return all;
+            }
+        }
+        panic!("it never said {words:?}");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn end(mut self, signal: &str) -> ExitStatus {
+        self.signal(signal);
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < DEADLINE, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Dead already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn kept_frames(program: &Program) -> Vec<Vec<u8>> {
+    let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
+    let mut frames: Vec<_> = ask(&dealer, &["info"], None).await.0.into_iter().map(|k| k.2).collect();
+    frames.sort();
+    frames
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_survives_kill_9() {
+    let state = tempfile::tempdir().unwrap();
+    let mut wanted: Vec<Vec<u8>> = Vec::new();
+    for life in 1..=3u8 {
+        let program = Program::start(state.path());
+        assert_eq!(kept_frames(&program).await, wanted);
+        let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
+        for n in 0..50 {
+            let frame = last(life * 50 + n, 2, &[counter("c", i64::from(n))], 1 << 20).remove(0);
+            send(&dealer, &Message::Hand { topic: b"info|".to_vec(), frame: frame.clone() }).await;
+            wanted.push(frame);
+        }
+        for _ in 0..50 {
+            assert!(matches!(receive(&dealer).await, Message::Ack { sequence: 2, .. }));
+        }
+        wanted.sort();
+        assert!(!program.end("-KILL").success());
+    }
+    let program = Program::start(state.path());
+    assert_eq!(kept_frames(&program).await, wanted);
+    assert!(program.end("-TERM").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fell_silent_survives_kill_9_and_says_how_long_it_was_held() {
+    let state = tempfile::tempdir().unwrap();
+    let program = Program::start(state.path());
+    let push_end = connected(SocketType::Push, &program.addresses.push).await;
+    let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
+    push(&push_end, "info|", &complete(1, 1, 7)).await;
+    let stored = |p: &serde_json::Value| p["level"] == "info" && p["silent"] == true && p["stored"] == true;
+    until(&dealer, |told| told["publishers"].as_array().unwrap().iter().any(stored)).await;
+    program.end("-KILL");
+    let program = Program::start(state.path());
+    let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
+    let (kept, _) = ask(&dealer, &["info"], None).await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].2, complete(1, 1, 7));
+    assert!(kept[0].0 > 3_000_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_keeps_also_what_lives() {
+    for signal in ["-INT", "-TERM", "-QUIT"] {
+        let state = tempfile::tempdir().unwrap();
+        let program = Program::start(state.path());
+        let push_end = connected(SocketType::Push, &program.addresses.push).await;
+        let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
+        push(&push_end, "info|", &complete(1, 1, 7)).await;
+        until(&dealer, |told| told["levels"]["info"]["frames"] == 1).await;
+        assert!(program.end(signal).success(), "{signal}");
+        let program = Program::start(state.path());
+        assert_eq!(kept_frames(&program).await, [complete(1, 1, 7)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_moved_aside() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("broker.sqlite");
+    std::fs::write(&file, b"this is no database, but a text that somebody put here".repeat(100)).unwrap();
+    let program = Program::start(state.path());
+    let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
+    let frame = last(1, 1, &[counter("c", 1)], 1 << 20).remove(0);
+    send(&dealer, &Message::Hand { topic: b"info|".to_vec(), frame: frame.clone() }).await;
+    assert!(matches!(receive(&dealer).await, Message::Ack { .. }));
+    assert!(program.end("-TERM").success());
+    let names: Vec<_> = std::fs::read_dir(state.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| n.starts_with("broker.sqlite.damaged-"))
+        .collect();
+    assert_eq!(names.len(), 1);
+
+    // Damage in the middle of a good file.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[100..middle].fill(0x5a);
+    std::fs::write(&file, bytes).unwrap();
+    let program = Program::start(state.path());
+    assert!(program.said.contains("moved aside"), "{}", program.said);
+    assert_eq!(kept_frames(&program).await, [] as [Vec<u8>; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_broker_on_the_same_state_says_so_and_ends() {
+    let state = tempfile::tempdir().unwrap();
+    let program = Program::start(state.path());
+    let second = Command::new(env!("CARGO_BIN_EXE_zibrato-broker"))
+        .args(["--port", "0", "--state"])
+        .arg(state.path())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("another broker has it"), "{said}");
+    assert!(program.end("-TERM").success());
+}
+
+#[test]
+fn without_a_state_directory_it_says_what_that_means() {
+    let program = Program::start(Path::new("none"));
+    assert!(program.said.contains("no state directory"), "{}", program.said);
+    assert!(program.end("-TERM").success());
+    assert!(!Path::new("none").exists());
+}
