@@ -208,8 +208,8 @@ mod tests {
             values,
             [
                 &Value::Counter(Total { whole: 5, float: 0.5 }),
-                &Value::Timer(summary(&[1.0, 5.0, 9.0], true)),
                 &gauge(4.0, Some((3, 7.0, 1.0, 4.0))),
+                &Value::Timer(summary(&[1.0, 5.0, 9.0], true)),
                 &Value::Point { time: 1, value: 1.0 },
                 &Value::Point { time: 1, value: 1.0 },
             ]

@@ -40,10 +40,8 @@ struct Kept {
 #[derive(Debug, Clone)]
 pub struct Memory {
     kept: Arc<Mutex<Kept>>,
-    /// The smallest step between two times.
-    pub resolution: Duration,
-    /// Most measurements of a batch.
-    pub batch_size: usize,
+    resolution: Duration,
+    batch_size: usize,
 }
 
 impl Default for Memory {
@@ -56,6 +54,16 @@ impl Memory {
     /// A backend that accepts everything.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same with this smallest step between two times; 1 s without.
+    pub fn with_resolution(self, resolution: Duration) -> Self {
+        Memory { resolution, ..self }
+    }
+
+    /// The same with at most this many measurements in a batch; 300 without.
+    pub fn with_batch_size(self, batch_size: usize) -> Self {
+        Memory { batch_size, ..self }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

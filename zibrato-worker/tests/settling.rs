@@ -65,7 +65,7 @@ fn series_are_added_up_as_the_backend_stores_them() {
 #[test]
 fn times_advance_by_the_resolution_whatever_the_clock_does() {
     let directory = tempfile::tempdir().unwrap();
-    let backend = Memory { resolution: Duration::from_secs(10), ..Memory::new() };
+    let backend = Memory::new().with_resolution(Duration::from_secs(10));
     let mut worker = Worker::open(directory.path(), &backend, Rules::default(), NOW);
     let mut total = 0;
     let mut step = |worker: &mut Worker, now, force| {
@@ -92,7 +92,7 @@ fn times_advance_by_the_resolution_whatever_the_clock_does() {
 #[tokio::test]
 async fn large_periods_become_several_batches_of_one_time() {
     let directory = tempfile::tempdir().unwrap();
-    let backend = Memory { batch_size: 3, ..Memory::new() };
+    let backend = Memory::new().with_batch_size(3);
     let mut worker = Worker::open(directory.path(), &backend, Rules::default(), NOW);
     let rows = (1..8).map(|n| counter(&format!("m{n}"), n)).collect();
     worker.merge(complete(1, 1, SECOND, rows), NOW);
@@ -220,7 +220,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let rules = Rules { outbox_limit: limit, ..Rules::default() };
-        let backend = Memory { batch_size: 2, ..Memory::new() };
+        let backend = Memory::new().with_batch_size(2);
         let mut directory = tempfile::tempdir().unwrap();
         let mut worker = Worker::open(directory.path(), &backend, rules, NOW);
         let (mut now, mut totals, mut sequences) = (NOW, [0i64; 3], [0u64; 3]);

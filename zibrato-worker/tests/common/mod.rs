@@ -5,39 +5,37 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use zibrato_core::frame::*;
+use zibrato_core::frame::{Flags, Frame, Head, InstanceId, Key, Kind, Row, Spread, Tags, Total};
 use zibrato_core::histogram::Histogram;
 use zibrato_core::ledger::Arrival;
 use zibrato_core::level::Levels;
 use zibrato_worker::testing::Memory;
 use zibrato_worker::{Backend, Outcome, Rules, Sender, Sent, Settler, Shard, State, Status};
 
-pub const SECOND: u64 = 1_000_000_000;
-pub const NOW: u64 = 1_000_000 * SECOND;
+pub(crate) const SECOND: u64 = 1_000_000_000;
+pub(crate) const NOW: u64 = 1_000_000 * SECOND;
 
-pub fn key(kind: Kind, name: &str) -> Key {
+pub(crate) fn key(kind: Kind, name: &str) -> Key {
     Key { kind, name: name.into(), source: "here".into(), tags: Tags::none(), born: 0 }
 }
 
-pub fn counter(name: &str, total: i64) -> Row {
-    Row { key: key(Kind::Counter, name), state: State_::Total(Total::whole(total)), trace: None }
+pub(crate) fn counter(name: &str, total: i64) -> Row {
+    Row { key: key(Kind::Counter, name), state: zibrato_core::frame::State::Total(Total::whole(total)), trace: None }
 }
 
-pub use zibrato_core::frame::State as State_;
-
-pub fn timer(name: &str, values: &[f64]) -> Row {
+pub(crate) fn timer(name: &str, values: &[f64]) -> Row {
     let mut histogram = Histogram::default();
     values.iter().for_each(|v| assert!(histogram.record(*v)));
     let sum = Total::whole(values.iter().sum::<f64>() as i64);
     Row {
         key: key(Kind::Timer, name),
-        state: State_::Spread(Spread { sum, span: None, histogram }),
+        state: zibrato_core::frame::State::Spread(Spread { sum, span: None, histogram }),
         trace: None,
     }
 }
 
 /// A complete set of instance `id`, `age` after it started.
-pub fn complete(id: u8, sequence: u64, age: u64, rows: Vec<Row>) -> Frame {
+pub(crate) fn complete(id: u8, sequence: u64, age: u64, rows: Vec<Row>) -> Frame {
     let head = Head {
         instance: InstanceId([id; 16]),
         started_at: 5 * SECOND,
@@ -52,20 +50,20 @@ pub fn complete(id: u8, sequence: u64, age: u64, rows: Vec<Row>) -> Frame {
     Frame { head, rows }
 }
 
-pub fn at(now: u64) -> Arrival {
+pub(crate) fn at(now: u64) -> Arrival {
     Arrival { now, held: 0 }
 }
 
 /// A worker without its sockets.
-pub struct Worker {
-    pub settler: Settler,
-    pub sender: Sender<Memory>,
-    pub backend: Memory,
-    pub status: Arc<Status>,
+pub(crate) struct Worker {
+    pub(crate) settler: Settler,
+    pub(crate) sender: Sender<Memory>,
+    pub(crate) backend: Memory,
+    pub(crate) status: Arc<Status>,
 }
 
 impl Worker {
-    pub fn open(directory: &Path, backend: &Memory, rules: Rules, now: u64) -> Worker {
+    pub(crate) fn open(directory: &Path, backend: &Memory, rules: Rules, now: u64) -> Worker {
         let state = State::open(directory, Memory::NAME, Shard::WHOLE).unwrap();
         let status = Arc::new(Status::default());
         let sender = Sender::new(Arc::new(Mutex::new(backend.clone())), state.clone(), status.clone());
@@ -73,15 +71,15 @@ impl Worker {
         Worker { settler, sender, backend: backend.clone(), status }
     }
 
-    pub fn merge(&mut self, frame: Frame, now: u64) {
+    pub(crate) fn merge(&mut self, frame: Frame, now: u64) {
         assert!(self.settler.merge("info", frame, at(now), &self.backend).unwrap());
     }
 
-    pub fn settle(&mut self, now: u64) -> Outcome {
+    pub(crate) fn settle(&mut self, now: u64) -> Outcome {
         self.settler.settle(&self.backend, now, false).unwrap()
     }
 
-    pub async fn drain(&mut self) -> Sent {
+    pub(crate) async fn drain(&mut self) -> Sent {
         self.sender.drain().await.unwrap()
     }
 }
