@@ -1,1 +1,84 @@
-//! Measure a program from inside: counters, timers, gauges and distributions that cost a few instructions
+//! Measure a program from inside, at the cost of a few instructions, and see exact totals wherever people look.
+//!
+//! # In libraries
+//!
+//! Depend on `zibrato` with `default-features = false` and measure. Nothing is sent, and nothing but a few
+//! instructions is spent, unless an application installs Zibrato.
+//!
+//! ```
+//! use zibrato::{count_me, time_me};
+//!
+//! #[time_me(level = "debug")]
+//! fn parse(text: &str) -> Option<u32> {
+//!     text.trim().parse().ok()
+//! }
+//!
+//! #[count_me(name = "lookups", tags(table = "users"))]
+//! async fn look_up(id: u32) -> String {
+//!     format!("user {id}")
+//! }
+//! # assert_eq!(parse(" 7 "), Some(7));
+//! # drop(look_up(7));
+//! ```
+//!
+//! # In applications
+//!
+//! Install it once, and keep the guard until the end of `main`: its drop delivers the last totals.
+//!
+//! ```no_run
+//! fn main() -> Result<(), zibrato::InstallError> {
+//!     let _zibrato = zibrato::install()?;
+//!     zibrato::count!("starts");
+//!     // … the program …
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What can be measured
+//!
+//! | kind | attribute | scope or direct | name known at run time |
+//! |---|---|---|---|
+//! | counter, a total that rises | [`count_me`] | [`count!`] | [`counter()`] |
+//! | updown counter, a total that may fall | `count_me(value = -1)` | [`updown!`] | [`updown()`] |
+//! | timer, a distribution of durations | [`time_me`] | [`time!`], [`timing!`] | [`timer()`] |
+//! | distribution of anything | | [`record!`] | [`distribution()`] |
+//! | gauge, a last value | | [`gauge!`] | [`gauge()`] |
+//!
+//! Everything works before, without and after [`install`], on any thread, also while a thread or the process is
+//! shutting down. A level that is switched off costs a load and a branch.
+
+mod guard;
+mod macros;
+mod name;
+mod number;
+mod outcome;
+#[cfg(feature = "publish")]
+mod publish;
+mod status;
+pub mod testing;
+
+pub use name::{Named, counter, distribution, gauge, timer, updown};
+pub use outcome::Outcome;
+#[cfg(feature = "publish")]
+pub use publish::{Builder, Guard, InstallError, builder, install, spill};
+pub use status::{Status, status};
+pub use zibrato_core::registry::{Counter, Distribution, Gauge, Increment, Timer, Updown, describe};
+pub use zibrato_macros::{count_me, time_me};
+
+/// What the macros expand to. Nothing in here is meant to be called by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use std::{concat, option::Option::None, option::Option::Some, thread_local};
+
+    pub use zibrato_core::cell::{SpreadSlot, WordCell};
+    pub use zibrato_core::frame::Kind;
+    pub use zibrato_core::registry::{Increment, Site};
+
+    pub use crate::__outcome as outcome;
+    pub use crate::guard::{
+        AsyncTimeGuard, OutcomeCountGuard, OutcomeHere, OutcomeTimeGuard, TimeGuard, TimeHere,
+        record_duration, record_nanos,
+    };
+    pub use crate::number::Number;
+    pub use crate::outcome::{AnyOutcome, Outcome, ResultOutcome, Seen};
+}

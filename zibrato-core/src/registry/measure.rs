@@ -7,6 +7,7 @@ use super::metric::{MetricSpec, Shared};
 use crate::cell::{
     NoRoom, SpreadCell, SpreadSlot, Thread, WordCell, enlist, own_number, own_spread, with_registry,
 };
+use crate::clock;
 use crate::frame::Kind;
 use crate::level;
 
@@ -325,6 +326,10 @@ mod sealed {
 pub trait Increment: sealed::Sealed {
     #[doc(hidden)]
     fn add_to(self, metric: &Shared);
+
+    /// Counts at a call site, in its own cell where the increment is whole.
+    #[doc(hidden)]
+    fn count(self, site: &'static Site, cell: &'static LocalKey<WordCell>);
 }
 
 macro_rules! whole_increments {
@@ -336,6 +341,14 @@ macro_rules! whole_increments {
                 // What is beyond the range of a total is taken as its end.
                 let n = i64::try_from(self).unwrap_or(i64::MAX);
                 if n < 0 && metric.kind == Kind::Counter { refuse() } else { metric.add_whole(n) }
+            }
+
+            #[inline(always)]
+            fn count(self, site: &'static Site, cell: &'static LocalKey<WordCell>) {
+                match u64::try_from(i64::try_from(self).unwrap_or(i64::MAX)) {
+                    Ok(n) => site.count(cell, n),
+                    Err(_) => refuse(),
+                }
             }
         }
     )* };
@@ -349,6 +362,10 @@ impl Increment for f64 {
     fn add_to(self, metric: &Shared) {
         metric.add_float(self);
     }
+
+    fn count(self, site: &'static Site, _: &'static LocalKey<WordCell>) {
+        site.add(self);
+    }
 }
 
 impl sealed::Sealed for f32 {}
@@ -356,6 +373,10 @@ impl Increment for f32 {
     #[inline]
     fn add_to(self, metric: &Shared) {
         metric.add_float(f64::from(self));
+    }
+
+    fn count(self, site: &'static Site, _: &'static LocalKey<WordCell>) {
+        site.add(self);
     }
 }
 
@@ -465,10 +486,40 @@ impl Timer {
         self.0.0.record_sample(Sample::Nanos(nanos));
     }
 
-    /// Whether its level is switched on.
+    /// Runs `work` and records how long it took, also when it unwinds.
     #[inline]
-    pub fn is_on(&self) -> bool {
-        !self.0.0.is_off()
+    pub fn time<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _timing = self.start();
+        work()
+    }
+
+    /// Starts a measurement that ends when the guard is dropped.
+    #[inline]
+    pub fn start(&self) -> Timing<'_> {
+        Timing { timer: self, start: (!self.0.0.is_off()).then(clock::nanos) }
+    }
+}
+
+/// Times until it is dropped, also by unwinding.
+#[derive(Debug)]
+#[must_use = "a guard that is not kept times nothing"]
+pub struct Timing<'a> {
+    timer: &'a Timer,
+    start: Option<u64>,
+}
+
+impl Timing<'_> {
+    /// Records nothing.
+    pub fn discard(mut self) {
+        self.start = None;
+    }
+}
+
+impl Drop for Timing<'_> {
+    fn drop(&mut self) {
+        if let Some(start) = self.start {
+            self.timer.record_nanos(clock::nanos().saturating_sub(start));
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::frame::{Description, Kind};
 use crate::level::Levels;
 use crate::limits;
 
-pub use measure::{Counter, Distribution, Gauge, Increment, Site, Timer, Updown};
+pub use measure::{Counter, Distribution, Gauge, Increment, Site, Timer, Timing, Updown};
 use metric::Metric;
 #[doc(hidden)]
 pub use metric::Shared;
@@ -46,6 +46,7 @@ pub(crate) struct Inner {
     descriptions: BTreeMap<Arc<str>, (Description, u64)>,
     retired: Vec<Reading>,
     limit: usize,
+    installed: bool,
     overflowed: bool,
     bad_names: bool,
 }
@@ -63,6 +64,7 @@ impl Inner {
             descriptions: BTreeMap::new(),
             retired: Vec::new(),
             limit: limits::METRICS,
+            installed: false,
             overflowed: false,
             bad_names: false,
         }
@@ -205,6 +207,11 @@ pub fn describe(name: &str, unit: &str, help: &str) {
 /// Sets the most metrics that the process may have, [`limits::METRICS`] unless set.
 pub fn set_limit(metrics: usize) {
     with_registry(|inner, _| inner.limit = metrics);
+}
+
+/// Says whether somebody carries the readings away.
+pub fn set_installed(installed: bool) {
+    with_registry(|inner, _| inner.installed = installed);
 }
 
 /// What the registry holds, for people and self-checks.

@@ -1,0 +1,190 @@
+//! Guards: what stands between the start of a measurement and its end.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use zibrato_core::clock;
+use zibrato_core::registry::{Increment, Site};
+
+use crate::outcome::Outcome;
+
+/// A timing call site, as a type: a guard for it is nothing but the start time.
+pub trait TimeHere {
+    /// The call site.
+    fn site() -> &'static Site;
+    /// Records a duration.
+    fn record(nanos: u64);
+    /// Counts a future that was dropped before its end.
+    fn cancelled();
+}
+
+/// Records a duration at a call site.
+pub fn record_duration<H: TimeHere>(here: H, duration: Duration) {
+    record_nanos(here, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+}
+
+/// Records a duration in nanoseconds at a call site.
+pub fn record_nanos<H: TimeHere>(_here: H, nanos: u64) {
+    if H::site().is_on() {
+        H::record(nanos);
+    }
+}
+
+/// 0 means that nothing is measured: the level is off, or the guard has been finished.
+const OFF: u64 = 0;
+
+#[inline(always)]
+fn started(on: bool) -> u64 {
+    if on { clock::nanos() } else { OFF }
+}
+
+#[inline(always)]
+fn elapsed(start: u64) -> u64 {
+    clock::nanos().saturating_sub(start)
+}
+
+/// Times until it is dropped, also by unwinding.
+#[derive(Debug)]
+#[must_use = "a guard that is not kept times nothing"]
+pub struct TimeGuard<H: TimeHere> {
+    start: u64,
+    here: PhantomData<fn() -> H>,
+}
+
+impl<H: TimeHere> TimeGuard<H> {
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn start(_here: H) -> Self {
+        TimeGuard { start: started(H::site().is_on()), here: PhantomData }
+    }
+
+    /// Ends the measurement here.
+    #[inline]
+    pub fn finish(self) {}
+
+    /// Records nothing.
+    #[inline]
+    pub fn discard(mut self) {
+        self.start = OFF;
+    }
+}
+
+impl<H: TimeHere> Drop for TimeGuard<H> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.start != OFF {
+            H::record(elapsed(self.start));
+        }
+    }
+}
+
+/// Times a future: recorded when it finishes or unwinds, counted as cancelled when it is dropped half-way.
+#[derive(Debug)]
+#[must_use = "a guard that is not kept times nothing"]
+pub struct AsyncTimeGuard<H: TimeHere> {
+    start: u64,
+    here: PhantomData<fn() -> H>,
+}
+
+impl<H: TimeHere> AsyncTimeGuard<H> {
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn start(_here: H) -> Self {
+        AsyncTimeGuard { start: started(H::site().is_on()), here: PhantomData }
+    }
+
+    /// Records the end of the future.
+    #[inline]
+    pub fn finish(mut self) {
+        let start = std::mem::replace(&mut self.start, OFF);
+        if start != OFF {
+            H::record(elapsed(start));
+        }
+    }
+}
+
+impl<H: TimeHere> Drop for AsyncTimeGuard<H> {
+    fn drop(&mut self) {
+        if self.start != OFF {
+            match Outcome::of_drop() {
+                Outcome::Panicked => H::record(elapsed(self.start)),
+                _ => H::cancelled(),
+            }
+        }
+    }
+}
+
+/// A timing call site with one metric for each outcome.
+pub trait OutcomeHere {
+    /// Whether its level is on.
+    fn is_on() -> bool;
+    /// Records a duration under an outcome.
+    fn record(outcome: Outcome, nanos: u64);
+}
+
+/// Times until it is finished with an outcome; dropped before, it records that as panicked or cancelled.
+#[derive(Debug)]
+#[must_use = "a guard that is not kept times nothing"]
+pub struct OutcomeTimeGuard<H: OutcomeHere> {
+    start: u64,
+    here: PhantomData<fn() -> H>,
+}
+
+impl<H: OutcomeHere> OutcomeTimeGuard<H> {
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn start(_here: H) -> Self {
+        OutcomeTimeGuard { start: started(H::is_on()), here: PhantomData }
+    }
+
+    /// Records the end under an outcome.
+    #[inline]
+    pub fn finish(mut self, outcome: Outcome) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        let start = std::mem::replace(&mut self.start, OFF);
+        if start != OFF {
+            H::record(outcome, elapsed(start));
+        }
+    }
+}
+
+impl<H: OutcomeHere> Drop for OutcomeTimeGuard<H> {
+    fn drop(&mut self) {
+        self.end(Outcome::of_drop());
+    }
+}
+
+/// Counts a value under an outcome when it is finished; dropped before, under panicked or cancelled.
+#[derive(Debug)]
+#[must_use = "a guard that is not kept counts at once"]
+pub struct OutcomeCountGuard<V: Increment + Copy, F: Fn(Outcome, V)> {
+    value: Option<V>,
+    count: F,
+}
+
+impl<V: Increment + Copy, F: Fn(Outcome, V)> OutcomeCountGuard<V, F> {
+    #[doc(hidden)]
+    pub fn start(value: V, count: F) -> Self {
+        OutcomeCountGuard { value: Some(value), count }
+    }
+
+    /// Counts under an outcome.
+    pub fn finish(mut self, outcome: Outcome) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(value) = self.value.take() {
+            (self.count)(outcome, value);
+        }
+    }
+}
+
+impl<V: Increment + Copy, F: Fn(Outcome, V)> Drop for OutcomeCountGuard<V, F> {
+    fn drop(&mut self) {
+        self.end(Outcome::of_drop());
+    }
+}

@@ -1,0 +1,287 @@
+//! The macros that make call sites. The attribute macros expand to the hidden ones, so that the shape of a call
+//! site is known in one place.
+
+/// Adds one to a counter, or as much as is given: a whole number, a float, or any expression of such a type.
+///
+/// Options come first: `level = "debug"` (default `info`), `source = "name"` (default the configured source) and
+/// `tags("key" = "value", …)`; they and the name are constants. For names known only at run time see
+/// [`counter`](crate::counter()).
+///
+/// ```
+/// zibrato::count!("requests");
+/// zibrato::count!("bytes", 512);
+/// zibrato::count!(level = "debug", tags("path" = "/"), "hits", "abc".len());
+/// ```
+///
+/// A negative or non-finite value is refused, and counted in `zibrato.refused`; see [`updown!`].
+#[macro_export]
+macro_rules! count {
+    ($($all:tt)+) => { $crate::__with_options!(__count_one ["info"] [$crate::__private::None] [] $($all)+) };
+}
+
+/// Adds to a counter that may also fall. Options and names are as for [`count!`].
+///
+/// ```
+/// zibrato::updown!("open_files", 1);
+/// zibrato::updown!("open_files", -1);
+/// ```
+#[macro_export]
+macro_rules! updown {
+    ($($all:tt)+) => { $crate::__with_options!(__updown ["info"] [$crate::__private::None] [] $($all)+) };
+}
+
+/// Times from here to the end of the scope, or to where the guard is dropped. Options and names are as for
+/// [`count!`].
+///
+/// ```
+/// {
+///     let _timing = zibrato::time!("scope");
+///     // … work …
+/// }
+/// let timing = zibrato::time!(level = "debug", "abandoned");
+/// timing.discard();
+/// ```
+#[macro_export]
+macro_rules! time {
+    ($($all:tt)+) => { $crate::__with_options!(__time ["info"] [$crate::__private::None] [] $($all)+) };
+}
+
+/// Records a duration that is already known. Options and names are as for [`count!`].
+///
+/// ```
+/// zibrato::timing!("queue_wait", std::time::Duration::from_millis(3));
+/// ```
+#[macro_export]
+macro_rules! timing {
+    ($($all:tt)+) => { $crate::__with_options!(__timing ["info"] [$crate::__private::None] [] $($all)+) };
+}
+
+/// Sets a gauge. Options and names are as for [`count!`].
+///
+/// ```
+/// zibrato::gauge!("queue_length", 17);
+/// zibrato::gauge!("temperature", -3.5);
+/// ```
+#[macro_export]
+macro_rules! gauge {
+    ($($all:tt)+) => { $crate::__with_options!(__gauge ["info"] [$crate::__private::None] [] $($all)+) };
+}
+
+/// Records a value of a distribution of anything. Options and names are as for [`count!`]; its unit is said with
+/// [`describe`](crate::describe).
+///
+/// ```
+/// zibrato::describe("response_size", "By", "Bytes of a response's body.");
+/// zibrato::record!("response_size", 4096);
+/// ```
+#[macro_export]
+macro_rules! record {
+    ($($all:tt)+) => { $crate::__with_options!(__record ["info"] [$crate::__private::None] [] $($all)+) };
+}
+
+/// Collects the options of a call, and calls `$then` with them in one order.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_options {
+    ($then:ident [$($level:tt)*] [$($source:tt)*] [$($tags:tt)*] level = $new:expr, $($rest:tt)+) => {
+        $crate::__with_options!($then [$new] [$($source)*] [$($tags)*] $($rest)+)
+    };
+    ($then:ident [$($level:tt)*] [$($source:tt)*] [$($tags:tt)*] source = $new:expr, $($rest:tt)+) => {
+        $crate::__with_options!($then [$($level)*] [$crate::__private::Some($new)] [$($tags)*] $($rest)+)
+    };
+    ($then:ident [$($level:tt)*] [$($source:tt)*] [$($tags:tt)*]
+        tags($($key:literal = $value:expr),* $(,)?), $($rest:tt)+) => {
+        $crate::__with_options!($then [$($level)*] [$($source)*] [$(($key, $value)),*] $($rest)+)
+    };
+    ($then:ident [$($level:tt)*] [$($source:tt)*] [$($tags:tt)*] $name:expr $(,)?) => {
+        $crate::$then!(level: $($level)*, name: $name, source: $($source)*, tags: [$($tags)*])
+    };
+    ($then:ident [$($level:tt)*] [$($source:tt)*] [$($tags:tt)*] $name:expr, $value:expr $(,)?) => {
+        $crate::$then!(level: $($level)*, name: $name, source: $($source)*, tags: [$($tags)*], value: $value)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __site {
+    ($kind:ident, $level:expr, $name:expr, $source:expr, [$($tag:expr),* $(,)?]) => {{
+        static SITE: $crate::__private::Site = $crate::__private::Site::new(
+            $crate::__private::Kind::$kind, $level, $name, $source, &[$($tag),*],
+        );
+        &SITE
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __count_one {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt) => {
+        $crate::__count!(level: $level, name: $name, source: $source, tags: $tags, value: 1u64)
+    };
+    ($($all:tt)+) => { $crate::__count!($($all)+) };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __count {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, value: $value:expr) => {{
+        $crate::__private::thread_local! {
+            static CELL: $crate::__private::WordCell = const { $crate::__private::WordCell::new() };
+        }
+        let site = $crate::__site!(Counter, $level, $name, $source, $tags);
+        if site.is_on() {
+            $crate::__private::Increment::count($value, site, &CELL);
+        }
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __updown {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, value: $value:expr) => {
+        $crate::__add!(level: $level, name: $name, source: $source, tags: $tags, kind: Updown, value: $value)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __add {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, kind: Counter, value: $value:expr) => {
+        $crate::__count!(level: $level, name: $name, source: $source, tags: $tags, value: $value)
+    };
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, kind: $kind:ident, value: $value:expr) => {{
+        let site = $crate::__site!($kind, $level, $name, $source, $tags);
+        if site.is_on() {
+            site.add($value);
+        }
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __gauge {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, value: $value:expr) => {{
+        let site = $crate::__site!(Gauge, $level, $name, $source, $tags);
+        if site.is_on() {
+            site.set($crate::__private::Number::number($value));
+        }
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __record {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, value: $value:expr) => {{
+        let site = $crate::__site!(Distribution, $level, $name, $source, $tags);
+        if site.is_on() {
+            site.record($crate::__private::Number::number($value));
+        }
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __timing {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, value: $value:expr) => {{
+        let here = $crate::__time_here!($level, $name, $source, $tags);
+        $crate::__private::record_duration(here, $value);
+    }};
+}
+
+/// A type that stands for one timing call site.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __time_here {
+    ($level:expr, $name:expr, $source:expr, $tags:tt) => {{
+        struct Here;
+        impl $crate::__private::TimeHere for Here {
+            #[inline(always)]
+            fn site() -> &'static $crate::__private::Site {
+                $crate::__site!(Timer, $level, $name, $source, $tags)
+            }
+            #[inline(always)]
+            fn record(nanos: u64) {
+                $crate::__private::thread_local! {
+                    static SLOT: $crate::__private::SpreadSlot = const { $crate::__private::SpreadSlot::new() };
+                }
+                <Here as $crate::__private::TimeHere>::site().time(&SLOT, nanos);
+            }
+            #[inline(never)]
+            fn cancelled() {
+                $crate::__count!(
+                    level: $level, name: $crate::__private::concat!($name, ".cancelled"), source: $source,
+                    tags: $tags, value: 1u64
+                );
+            }
+        }
+        Here
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __time {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt) => {
+        $crate::__private::TimeGuard::start($crate::__time_here!($level, $name, $source, $tags))
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __time_async {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt) => {
+        $crate::__private::AsyncTimeGuard::start($crate::__time_here!($level, $name, $source, $tags))
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __time_outcome {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: [$($tag:expr),* $(,)?]) => {{
+        struct Here;
+        impl $crate::__private::OutcomeHere for Here {
+            #[inline(always)]
+            fn is_on() -> bool {
+                $crate::__site!(Timer, $level, $name, $source, [$($tag,)* ("outcome", "ok")]).is_on()
+            }
+            #[inline(never)]
+            fn record(outcome: $crate::__private::Outcome, nanos: u64) {
+                macro_rules! record {
+                    ($word:literal) => {
+                        $crate::__private::record_nanos(
+                            $crate::__time_here!($level, $name, $source, [$($tag,)* ("outcome", $word)]), nanos,
+                        )
+                    };
+                }
+                match outcome {
+                    $crate::__private::Outcome::Ok => record!("ok"),
+                    $crate::__private::Outcome::Error => record!("error"),
+                    $crate::__private::Outcome::Panicked => record!("panicked"),
+                    $crate::__private::Outcome::Cancelled => record!("cancelled"),
+                }
+            }
+        }
+        $crate::__private::OutcomeTimeGuard::start(Here)
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __count_outcome {
+    (level: $level:expr, name: $name:expr, source: $source:expr, tags: [$($tag:expr),* $(,)?], kind: $kind:ident,
+        value: $value:expr) => {
+        $crate::__private::OutcomeCountGuard::start($value, |outcome, value| {
+            macro_rules! add {
+                ($word:literal) => {
+                    $crate::__site!($kind, $level, $name, $source, [$($tag,)* ("outcome", $word)]).add(value)
+                };
+            }
+            match outcome {
+                $crate::__private::Outcome::Ok => add!("ok"),
+                $crate::__private::Outcome::Error => add!("error"),
+                $crate::__private::Outcome::Panicked => add!("panicked"),
+                $crate::__private::Outcome::Cancelled => add!("cancelled"),
+            }
+        })
+    };
+}

@@ -1,0 +1,220 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zibrato_core::level::Levels;
+use zibrato_core::limits;
+use zibrato_transport::{Broker, parse_brokers};
+
+use super::guard::Guard;
+
+/// What can be said about sending. Each setting has a twin in the environment, which wins: whoever runs a program
+/// knows better than whoever wrote it.
+///
+/// | method | environment | default |
+/// |---|---|---|
+/// | [`broker`](Builder::broker) | `ZIBRATO_BROKER` | `tcp://127.0.0.1:5550` |
+/// | [`levels`](Builder::levels) | `ZIBRATO_LEVELS` | `*` |
+/// | [`interval`](Builder::interval) | `ZIBRATO_INTERVAL` (seconds) | 1 s |
+/// | [`source`](Builder::source) | `ZIBRATO_SOURCE` | the host's name |
+/// | [`deadline`](Builder::deadline) | `ZIBRATO_DEADLINE` (seconds) | 3 s |
+/// | [`spill`](Builder::spill) | `ZIBRATO_SPILL` | nowhere |
+/// | [`metrics`](Builder::metrics) | `ZIBRATO_METRICS` | 10,000 |
+///
+/// ```no_run
+/// let _zibrato = zibrato::builder().source("web-1").levels("info,error").install()?;
+/// # Ok::<(), zibrato::InstallError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is sent before `install`"]
+pub struct Builder {
+    broker: String,
+    levels: String,
+    interval: Duration,
+    source: Option<String>,
+    deadline: Duration,
+    spill: Option<PathBuf>,
+    metrics: usize,
+}
+
+/// What the publisher works with.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) brokers: Vec<Broker>,
+    pub(super) levels: Levels,
+    pub(super) interval: Duration,
+    pub(super) source: String,
+    pub(super) deadline: Duration,
+    pub(super) spill: Option<PathBuf>,
+    pub(super) metrics: usize,
+}
+
+/// Starts saying how to send.
+pub fn builder() -> Builder {
+    Builder {
+        broker: "tcp://127.0.0.1".into(),
+        levels: "*".into(),
+        interval: Duration::from_secs(1),
+        source: None,
+        deadline: Duration::from_secs(3),
+        spill: None,
+        metrics: limits::METRICS,
+    }
+}
+
+impl Builder {
+    /// One broker, `tcp://HOST[:PORT]`, or several with commas between: every frame goes to all of them.
+    pub fn broker(mut self, broker: impl Into<String>) -> Self {
+        self.broker = broker.into();
+        self
+    }
+
+    /// Which levels are on: `info,error`, or `*,!debug`, or `*`.
+    pub fn levels(mut self, levels: impl Into<String>) -> Self {
+        self.levels = levels.into();
+        self
+    }
+
+    /// How often totals are sent, 10 ms at least.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// The source of every metric that names none.
+    pub fn source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// For how long the guard's drop waits at most until a broker has acknowledged the last totals.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// A directory for last totals that no broker has acknowledged in time. The next process with the same
+    /// directory delivers them, or `zibrato send --spilled`.
+    pub fn spill(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spill = Some(directory.into());
+        self
+    }
+
+    /// The most metrics the process may have; what comes after is counted in `zibrato.overflow`.
+    pub fn metrics(mut self, limit: usize) -> Self {
+        self.metrics = limit;
+        self
+    }
+
+    /// Starts sending. Keep the guard: its drop delivers the last totals.
+    ///
+    /// # Errors
+    /// When a setting cannot be understood, something is installed already, or the system has no thread to give.
+    pub fn install(self) -> Result<Guard, InstallError> {
+        let settings = self.settings(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        Guard::start(settings)
+    }
+
+    fn settings(self, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, InstallError> {
+        let bad = |setting, why: String| InstallError::Setting { setting, why };
+        let seconds = |setting, default: Duration| match environment(setting) {
+            None => Ok(default),
+            Some(text) => {
+                let seconds = text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+                seconds.ok_or_else(|| bad(setting, format!("{text:?} is no number of seconds")))
+            }
+        };
+        let broker = environment("ZIBRATO_BROKER").unwrap_or(self.broker);
+        let levels = environment("ZIBRATO_LEVELS").unwrap_or(self.levels);
+        let source = environment("ZIBRATO_SOURCE").or(self.source).unwrap_or_else(host_name);
+        limits::check_name(&source).map_err(|e| bad("ZIBRATO_SOURCE", format!("{source:?}: {e}")))?;
+        let metrics = match environment("ZIBRATO_METRICS") {
+            None => self.metrics,
+            Some(text) => {
+                text.parse().map_err(|_| bad("ZIBRATO_METRICS", format!("{text:?} is no whole number")))?
+            }
+        };
+        Ok(Settings {
+            brokers: parse_brokers(&broker).map_err(|e| bad("ZIBRATO_BROKER", e.to_string()))?,
+            levels: levels
+                .parse()
+                .map_err(|e: zibrato_core::level::BadLevels| bad("ZIBRATO_LEVELS", e.to_string()))?,
+            interval: seconds("ZIBRATO_INTERVAL", self.interval)?.max(Duration::from_millis(10)),
+            source,
+            deadline: seconds("ZIBRATO_DEADLINE", self.deadline)?,
+            spill: environment("ZIBRATO_SPILL").map(PathBuf::from).or(self.spill),
+            metrics,
+        })
+    }
+}
+
+/// The host's name, as far as it can be used as a source.
+fn host_name() -> String {
+    let name = gethostname::gethostname().to_string_lossy().into_owned();
+    if limits::check_name(&name).is_ok() { name } else { "localhost".into() }
+}
+
+/// Why nothing could be installed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// A setting of the builder, or its twin in the environment, cannot be understood.
+    Setting {
+        /// The setting, by its name in the environment.
+        setting: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A publisher is installed already. There can be one at a time; drop its guard first.
+    AlreadyInstalled,
+    /// The system has no thread or no event loop to give.
+    Thread(std::io::Error),
+}
+
+impl std::fmt::Display for InstallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            InstallError::Setting { setting, why } => write!(f, "understand {setting}: {why}"),
+            InstallError::AlreadyInstalled => f.write_str("install zibrato: it is installed already"),
+            InstallError::Thread(e) => write!(f, "start zibrato's thread: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for InstallError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            InstallError::Thread(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_wins_over_the_program() {
+        let environment = |name: &str| match name {
+            "ZIBRATO_LEVELS" => Some("error".to_string()),
+            "ZIBRATO_INTERVAL" => Some("0.25".into()),
+            "ZIBRATO_BROKER" => Some("tcp://a,tcp://b:7000".into()),
+            _ => None,
+        };
+        let settings = builder().levels("info").source("me").settings(environment).unwrap();
+        assert!(settings.levels.contains("error") && !settings.levels.contains("info"));
+        assert_eq!((settings.interval, settings.brokers.len()), (Duration::from_millis(250), 2));
+        assert_eq!(settings.source, "me");
+    }
+
+    #[test]
+    fn a_bad_setting_is_named() {
+        for (name, value) in
+            [("ZIBRATO_INTERVAL", "-1"), ("ZIBRATO_BROKER", "udp://x"), ("ZIBRATO_METRICS", "many")]
+        {
+            let environment = |n: &str| (n == name).then(|| value.to_string());
+            let error = builder().settings(environment).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("understand {name}: ")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use zibrato_core::cell::fork;
+use zibrato_core::registry;
+
+use super::builder::{InstallError, Settings};
+use super::thread::{self, Board, Order};
+use super::{INSTALLED, installed};
+use crate::status::Status;
+
+/// What the process knows of its publisher.
+#[derive(Debug)]
+pub(super) struct Installed {
+    forks: u64,
+    board: Arc<Board>,
+}
+
+impl Installed {
+    /// A forked child inherits this, but not the thread.
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.forks == fork::forks()
+    }
+
+    pub(super) fn fill_status(&self, status: Status) -> Status {
+        let (brokers, frames_sent, frames_dropped) = self.board.read();
+        Status { installed: true, brokers, frames_sent, frames_dropped, ..status }
+    }
+}
+
+/// Sends until it is dropped; the drop delivers the last totals, and waits for that until the
+/// [deadline](crate::Builder::deadline) at most.
+///
+/// What is measured afterwards belongs to a new instance, which starts at zero with the next
+/// [`install`](crate::install).
+#[derive(Debug)]
+#[must_use = "dropping the guard stops sending; keep it until the end of main"]
+pub struct Guard {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: Option<JoinHandle<()>>,
+    forks: u64,
+    patience: Duration,
+}
+
+impl Guard {
+    pub(super) fn start(settings: Settings) -> Result<Self, InstallError> {
+        fork::watch();
+        let mut place = INSTALLED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if place.as_ref().is_some_and(Installed::is_of_this_process) {
+            return Err(InstallError::AlreadyInstalled);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(InstallError::Thread)?;
+        registry::set_limit(settings.metrics);
+        registry::set_levels(settings.levels.clone());
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let board = Arc::new(Board::default());
+        let patience = settings.deadline + Duration::from_secs(1);
+        let posted = board.clone();
+        let thread = std::thread::Builder::new()
+            .name("zibrato".into())
+            .spawn(move || thread::run(&runtime, settings, inbox, &posted))
+            .map_err(InstallError::Thread)?;
+        *place = Some(Installed { forks: fork::forks(), board });
+        registry::set_installed(true);
+        Ok(Guard { orders, thread: Some(thread), forks: fork::forks(), patience })
+    }
+
+    /// Sends what has changed now instead of at the end of the interval, and returns when the frames are on their
+    /// way, or after `patience`; `false` in the latter case.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let (done, wait) = std::sync::mpsc::channel();
+        let ordered = self.forks == fork::forks() && self.orders.send(Order::Flush(done)).is_ok();
+        // The thread drops the sender where it ends first.
+        ordered
+            && !matches!(
+                wait.recv_timeout(patience),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)
+            )
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        if self.forks != fork::forks() {
+            // A forked child has the guard, but neither the thread nor what it sent.
+            std::mem::forget(thread);
+            return;
+        }
+        let (done, wait) = std::sync::mpsc::channel();
+        // The thread keeps its own deadline; this one only guards against a system that does not schedule it.
+        if self.orders.send(Order::End(done)).is_ok() && wait.recv_timeout(self.patience).is_ok() {
+            let _ = thread.join();
+        }
+        registry::set_installed(false);
+        *installed() = None;
+    }
+}

@@ -1,0 +1,199 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use zibrato_core::ask::Message;
+use zibrato_core::clock;
+use zibrato_core::frame::{Frame, InstanceId, encode_head, encode_row};
+use zibrato_core::level::topic;
+use zibrato_core::publish::Set;
+use zibrato_transport::{Asker, Broker};
+
+/// How long after it was handed over something is handed over again.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// What must not be lost: a set that no later one repeats.
+#[derive(Debug, Clone)]
+pub(crate) struct Parcel {
+    pub(crate) level: String,
+    contents: Contents,
+}
+
+#[derive(Debug, Clone)]
+enum Contents {
+    Set(Set),
+    Spilled(Vec<Frame>),
+}
+
+type Number = (InstanceId, String, u64);
+
+impl Parcel {
+    pub(crate) fn of_set(set: Set) -> Self {
+        Parcel { level: set.level.to_string(), contents: Contents::Set(set) }
+    }
+
+    /// All parts of one set, as they were spilled.
+    pub(crate) fn of_spilled(level: String, frames: Vec<Frame>) -> Self {
+        Parcel { level, contents: Contents::Spilled(frames) }
+    }
+
+    pub(crate) fn was_spilled(&self) -> bool {
+        matches!(self.contents, Contents::Spilled(_))
+    }
+
+    fn number(&self) -> Option<Number> {
+        let head = match &self.contents {
+            Contents::Set(set) => &set.head,
+            Contents::Spilled(frames) => &frames.first()?.head,
+        };
+        Some((head.instance, self.level.clone(), head.sequence))
+    }
+
+    /// Its frames, stamped as sent at `now`, with their old sequence.
+    pub(crate) fn frames(&self, now: u64) -> Vec<Vec<u8>> {
+        match &self.contents {
+            Contents::Set(set) => set.frames(now),
+            Contents::Spilled(frames) => frames.iter().map(|frame| restamped(frame, now)).collect(),
+        }
+    }
+}
+
+fn restamped(frame: &Frame, now: u64) -> Vec<u8> {
+    let mut head = frame.head.clone();
+    head.sent_at = now.max(head.started_at);
+    let mut bytes = Vec::new();
+    encode_head(&mut bytes, &head, frame.rows.len());
+    frame.rows.iter().for_each(|row| encode_row(&mut bytes, row, &head.source));
+    bytes
+}
+
+/// Hands parcels over to every broker, again and again, until they are acknowledged.
+#[derive(Debug)]
+pub(crate) struct HandOver {
+    brokers: Vec<(mpsc::UnboundedSender<Message>, JoinHandle<()>)>,
+    answers: mpsc::UnboundedReceiver<(usize, Message)>,
+    parcels: Vec<Parcel>,
+    acknowledged: HashSet<(usize, Number)>,
+    last: Option<Instant>,
+}
+
+impl HandOver {
+    pub(crate) fn start(brokers: &[Broker]) -> Self {
+        let (answer, answers) = mpsc::unbounded_channel();
+        let start = |(i, broker): (usize, &Broker)| {
+            let (say, said) = mpsc::unbounded_channel();
+            (say, tokio::spawn(relay(i, Asker::start(broker), said, answer.clone())))
+        };
+        let brokers = brokers.iter().enumerate().map(start).collect();
+        HandOver { brokers, answers, parcels: Vec::new(), acknowledged: HashSet::new(), last: None }
+    }
+
+    pub(crate) fn add(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
+        self.parcels.extend(parcels);
+        self.last = None;
+    }
+
+    /// Hands over what a broker has not acknowledged, unless that was done just now.
+    pub(crate) fn repeat(&mut self) {
+        if self.last.is_some_and(|last| last.elapsed() < AGAIN) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let now = clock::unix_nanos();
+        for parcel in &self.parcels {
+            let Some(number) = parcel.number() else { continue };
+            let topic = topic(&parcel.level).into_bytes();
+            for (i, (say, _)) in self.brokers.iter().enumerate() {
+                if !self.acknowledged.contains(&(i, number.clone())) {
+                    for frame in parcel.frames(now) {
+                        // A relay only ends with this hand-over.
+                        let _ = say.send(Message::Hand { topic: topic.clone(), frame });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in the acknowledgements that have come.
+    pub(crate) fn hear(&mut self) {
+        while let Ok((broker, message)) = self.answers.try_recv() {
+            self.note(broker, message);
+        }
+    }
+
+    fn note(&mut self, broker: usize, message: Message) {
+        if let Message::Ack { instance, level, sequence } = message {
+            self.acknowledged.insert((broker, (instance, level, sequence)));
+        }
+    }
+
+    /// Goes on until `enough` says so or the deadline has passed.
+    pub(crate) async fn until(&mut self, deadline: Instant, enough: impl Fn(&Self) -> bool) {
+        while !enough(self) && Instant::now() < deadline {
+            self.repeat();
+            let again = self.last.map_or(deadline, |last| (last + AGAIN).min(deadline));
+            tokio::select! {
+                answer = self.answers.recv() => if let Some((broker, message)) = answer {
+                    self.note(broker, message);
+                },
+                () = sleep_until(again) => {}
+            }
+        }
+    }
+
+    /// Whether some broker has acknowledged this one.
+    pub(crate) fn is_acknowledged(&self, parcel: &Parcel) -> bool {
+        let Some(number) = parcel.number() else { return true };
+        (0..self.brokers.len()).any(|broker| self.acknowledged.contains(&(broker, number.clone())))
+    }
+
+    /// Whether each parcel has been acknowledged by some broker.
+    pub(crate) fn is_done(&self) -> bool {
+        self.parcels.iter().all(|parcel| self.is_acknowledged(parcel))
+    }
+
+    /// Whether each parcel has been acknowledged by every broker.
+    pub(crate) fn is_done_everywhere(&self) -> bool {
+        let everywhere = |number: Number| {
+            (0..self.brokers.len()).all(|broker| self.acknowledged.contains(&(broker, number.clone())))
+        };
+        self.parcels.iter().all(|parcel| parcel.number().is_none_or(everywhere))
+    }
+
+    /// What no broker has acknowledged.
+    pub(crate) fn unacknowledged(&self) -> impl Iterator<Item = &Parcel> {
+        self.parcels.iter().filter(|parcel| !self.is_acknowledged(parcel))
+    }
+
+    /// Ends the connections.
+    pub(crate) async fn close(self, deadline: Duration) {
+        let brokers = self.brokers;
+        drop(self.answers);
+        for (say, task) in brokers {
+            drop(say);
+            let _ = tokio::time::timeout(deadline, task).await;
+        }
+    }
+}
+
+/// Stands between one broker's asker and the hand-over, which has several.
+async fn relay(
+    broker: usize,
+    mut asker: Asker,
+    mut said: mpsc::UnboundedReceiver<Message>,
+    answer: mpsc::UnboundedSender<(usize, Message)>,
+) {
+    loop {
+        tokio::select! {
+            message = asker.recv() => drop(answer.send((broker, message))),
+            message = said.recv() => match message {
+                // What is not taken now is repeated.
+                Some(message) => drop(asker.send(message)),
+                None => break,
+            },
+        }
+    }
+    asker.close(Duration::from_millis(50)).await;
+}

@@ -1,0 +1,37 @@
+//! Sending: the builder, the guard and the background thread.
+
+mod builder;
+mod guard;
+mod hand_over;
+pub mod spill;
+mod thread;
+
+use std::sync::{Mutex, PoisonError};
+
+pub use builder::{Builder, InstallError, builder};
+pub use guard::Guard;
+
+use crate::status::Status;
+
+/// The publisher that is installed, if there is one.
+static INSTALLED: Mutex<Option<guard::Installed>> = Mutex::new(None);
+
+fn installed() -> std::sync::MutexGuard<'static, Option<guard::Installed>> {
+    INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts sending, as the environment says; see [`Builder`] for what can be said and how.
+///
+/// # Errors
+/// When something in the environment cannot be understood, something is installed already, or the system has no
+/// thread to give.
+pub fn install() -> Result<Guard, InstallError> {
+    builder().install()
+}
+
+pub(crate) fn fill_status(status: Status) -> Status {
+    match installed().as_ref().filter(|i| i.is_of_this_process()) {
+        Some(installed) => installed.fill_status(status),
+        None => status,
+    }
+}

@@ -1,0 +1,159 @@
+//! Last totals that no broker acknowledged, kept in files until somebody delivers them.
+//!
+//! A file is a run of records: the length of the topic as four bytes, big-endian, the topic, and the same for a
+//! frame as it would have been sent. It is written whole under another name first.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use zibrato_core::frame::{Frame, InstanceId, decode};
+use zibrato_core::{clock, level};
+use zibrato_transport::{BadBroker, parse_brokers};
+
+use super::hand_over::{HandOver, Parcel};
+
+/// How the files end.
+const ENDING: &str = "zibrato";
+
+/// A spilled file that could be read.
+#[derive(Debug)]
+pub(super) struct Spilled {
+    pub(super) path: PathBuf,
+    sets: BTreeMap<(InstanceId, String, u64), Vec<Frame>>,
+}
+
+impl Spilled {
+    pub(super) fn parcels(&self) -> Vec<Parcel> {
+        self.sets
+            .iter()
+            .map(|((_, level, _), frames)| Parcel::of_spilled(level.clone(), frames.clone()))
+            .collect()
+    }
+}
+
+/// A file that could not be written.
+#[derive(Debug)]
+pub(super) struct NotWritten {
+    path: PathBuf,
+    why: std::io::Error,
+}
+
+impl std::fmt::Display for NotWritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "write {}: {}", self.path.display(), self.why)
+    }
+}
+
+pub(super) fn write(
+    directory: &Path,
+    instance: InstanceId,
+    parcels: &[Parcel],
+) -> Result<PathBuf, NotWritten> {
+    let mut bytes = Vec::new();
+    let now = clock::unix_nanos();
+    for parcel in parcels {
+        for frame in parcel.frames(now) {
+            for part in [level::topic(&parcel.level).as_bytes(), &frame] {
+                bytes.extend_from_slice(&(part.len() as u32).to_be_bytes());
+                bytes.extend_from_slice(part);
+            }
+        }
+    }
+    let path = directory.join(format!("{instance}.{ENDING}"));
+    let unfinished = path.with_extension("unfinished");
+    let save = || {
+        std::fs::create_dir_all(directory)?;
+        let mut file = std::fs::File::create(&unfinished)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, &path)
+    };
+    save().map_err(|why| NotWritten { path: path.clone(), why })?;
+    Ok(path)
+}
+
+/// The files in a directory. One that is damaged is said and left alone.
+pub(super) fn read(directory: &Path) -> Vec<Spilled> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let paths = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == ENDING));
+    let read = |path: PathBuf| match std::fs::read(&path) {
+        Ok(bytes) => match sets(&bytes) {
+            Some(sets) => Some(Spilled { path, sets }),
+            None => {
+                eprintln!(
+                    "zibrato: {} is no file of spilled totals, or it is damaged; left as it is",
+                    path.display()
+                );
+                None
+            }
+        },
+        Err(e) => {
+            eprintln!("zibrato: failed to read spilled totals from {}: {e}", path.display());
+            None
+        }
+    };
+    paths.filter_map(read).collect()
+}
+
+fn sets(mut bytes: &[u8]) -> Option<BTreeMap<(InstanceId, String, u64), Vec<Frame>>> {
+    let mut sets: BTreeMap<_, Vec<Frame>> = BTreeMap::new();
+    while !bytes.is_empty() {
+        let level = level::of_topic(take(&mut bytes)?)?.to_string();
+        let frame = decode(take(&mut bytes)?).ok().filter(|d| d.skipped.is_empty())?.frame;
+        sets.entry((frame.head.instance, level, frame.head.sequence)).or_default().push(frame);
+    }
+    Some(sets)
+}
+
+fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (part, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *bytes = rest;
+    Some(part)
+}
+
+pub(super) fn remove(path: &Path) {
+    if let Err(e) = std::fs::remove_file(path)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        eprintln!("zibrato: failed to remove the delivered {}: {e}", path.display());
+    }
+}
+
+/// What [`deliver`] has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delivered {
+    /// Files whose totals a broker has acknowledged; they have been removed.
+    pub delivered: usize,
+    /// Files that are still there.
+    pub left: usize,
+}
+
+/// Delivers what is spilled in a directory to the brokers of `tcp://HOST[:PORT],…`, within `deadline`.
+///
+/// # Errors
+/// When the brokers' addresses cannot be understood.
+pub async fn deliver(directory: &Path, brokers: &str, deadline: Duration) -> Result<Delivered, BadBroker> {
+    let brokers = parse_brokers(brokers)?;
+    let files = read(directory);
+    if files.is_empty() {
+        return Ok(Delivered::default());
+    }
+    let mut hand_over = HandOver::start(&brokers);
+    files.iter().for_each(|file| hand_over.add(file.parcels()));
+    hand_over.until(Instant::now() + deadline, HandOver::is_done).await;
+    let mut done = Delivered::default();
+    for file in &files {
+        if file.parcels().iter().all(|parcel| hand_over.is_acknowledged(parcel)) {
+            remove(&file.path);
+            done.delivered += 1;
+        } else {
+            done.left += 1;
+        }
+    }
+    hand_over.close(Duration::from_millis(100)).await;
+    Ok(done)
+}

@@ -1,0 +1,230 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use zibrato_core::clock;
+use zibrato_core::level::topic;
+use zibrato_core::publish::{Publisher, Set};
+use zibrato_core::registry;
+use zibrato_transport::{Broker, Push};
+
+use super::builder::Settings;
+use super::hand_over::{HandOver, Parcel};
+use super::spill;
+
+/// What the guard asks of the thread.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Send now, and say so.
+    Flush(std::sync::mpsc::Sender<()>),
+    /// Deliver the last totals, say so, and end.
+    End(std::sync::mpsc::Sender<()>),
+}
+
+/// What the thread lets others read.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    brokers: Mutex<Vec<(String, bool)>>,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Board {
+    pub(super) fn read(&self) -> (Vec<(String, bool)>, u64, u64) {
+        let brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (brokers, self.sent.load(Relaxed), self.dropped.load(Relaxed))
+    }
+}
+
+pub(super) fn run(
+    runtime: &Runtime,
+    settings: Settings,
+    orders: mpsc::UnboundedReceiver<Order>,
+    board: &Board,
+) {
+    runtime.block_on(Sender::new(settings, board).run(orders));
+}
+
+/// How long after the first acknowledgement of the end the other brokers' ones are waited for.
+const OTHERS: Duration = Duration::from_millis(200);
+
+struct Sender<'a> {
+    publisher: Publisher,
+    brokers: Vec<Broker>,
+    pushes: Vec<Push>,
+    /// Carries what must not be lost, and is only there while there is something of that kind.
+    hand_over: Option<HandOver>,
+    /// Spilled files under way, by what is still to be acknowledged of them.
+    spilled: HashMap<PathBuf, Vec<Parcel>>,
+    interval: Duration,
+    deadline: Duration,
+    spill: Option<PathBuf>,
+    board: &'a Board,
+}
+
+impl<'a> Sender<'a> {
+    fn new(settings: Settings, board: &'a Board) -> Self {
+        Sender {
+            publisher: Publisher::new(&settings.source),
+            pushes: settings.brokers.iter().map(Push::start).collect(),
+            brokers: settings.brokers,
+            hand_over: None,
+            spilled: HashMap::new(),
+            interval: settings.interval,
+            deadline: settings.deadline,
+            spill: settings.spill,
+            board,
+        }
+    }
+
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        self.pick_up_spilled();
+        let mut ticks = interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let order = tokio::select! {
+                _ = ticks.tick() => None,
+                order = orders.recv() => Some(order),
+            };
+            match order {
+                None => self.publish(),
+                Some(Some(Order::Flush(done))) => {
+                    self.publish();
+                    // Lets the sockets' tasks take the frames.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    let _ = done.send(());
+                }
+                Some(Some(Order::End(done))) => {
+                    self.end().await;
+                    let _ = done.send(());
+                    return;
+                }
+                // The guard was leaked or is gone without a word: there is nobody to wait for.
+                Some(None) => return self.end().await,
+            }
+            self.carry_on().await;
+        }
+    }
+
+    fn publish(&mut self) {
+        let readings = registry::read();
+        let retired = registry::take_retired();
+        let now = clock::unix_nanos();
+        for set in self.publisher.collect(readings, now) {
+            self.push(&set, now);
+        }
+        let sets = self.publisher.retire(retired, now);
+        self.hand_over(sets.into_iter().map(Parcel::of_set));
+        self.post();
+    }
+
+    fn push(&self, set: &Set, now: u64) {
+        let topic = topic(&set.level);
+        for frame in set.frames(now).into_iter().map(Bytes::from) {
+            for push in &self.pushes {
+                push.offer(&topic, frame.clone());
+            }
+        }
+    }
+
+    fn post(&self) {
+        let stats: Vec<_> = self.pushes.iter().map(Push::stats).collect();
+        self.board.sent.store(stats.iter().map(|s| s.sent).sum(), Relaxed);
+        self.board.dropped.store(stats.iter().map(|s| s.dropped).sum(), Relaxed);
+        let brokers = self.brokers.iter().zip(&stats).map(|(b, s)| (b.to_string(), s.connected)).collect();
+        *self.board.brokers.lock().unwrap_or_else(PoisonError::into_inner) = brokers;
+    }
+
+    fn hand_over(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
+        let mut parcels = parcels.into_iter().peekable();
+        if parcels.peek().is_some() {
+            self.hand_over.get_or_insert_with(|| HandOver::start(&self.brokers)).add(parcels);
+        }
+    }
+
+    /// Takes acknowledgements in, and repeats what has none yet.
+    async fn carry_on(&mut self) {
+        let Some(hand_over) = &mut self.hand_over else { return };
+        hand_over.hear();
+        hand_over.repeat();
+        self.spilled.retain(|path, parcels| {
+            let open = parcels.iter().any(|parcel| !hand_over.is_acknowledged(parcel));
+            if !open {
+                spill::remove(path);
+            }
+            open
+        });
+        if hand_over.is_done_everywhere()
+            && let Some(done) = self.hand_over.take()
+        {
+            done.close(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn pick_up_spilled(&mut self) {
+        let Some(directory) = &self.spill else { return };
+        for file in spill::read(directory) {
+            let parcels = file.parcels();
+            self.spilled.insert(file.path, parcels.clone());
+            self.hand_over(parcels);
+        }
+    }
+
+    /// The last totals go to every broker until one has acknowledged them, or the deadline has passed.
+    async fn end(mut self) {
+        let readings = registry::end();
+        let retired = registry::take_retired();
+        let now = clock::unix_nanos();
+        let retired = self.publisher.retire(retired, now);
+        self.hand_over(retired.into_iter().map(Parcel::of_set));
+        let last = self.publisher.finish(readings, now);
+        self.hand_over(last.into_iter().map(Parcel::of_set));
+        for push in std::mem::take(&mut self.pushes) {
+            drop(push);
+        }
+        let Some(mut hand_over) = self.hand_over.take() else { return };
+        let deadline = Instant::now() + self.deadline;
+        hand_over.until(deadline, HandOver::is_done).await;
+        if hand_over.is_done() {
+            let others = (Instant::now() + OTHERS).min(deadline);
+            hand_over.until(others, HandOver::is_done_everywhere).await;
+        }
+        for (path, parcels) in &self.spilled {
+            if parcels.iter().all(|parcel| hand_over.is_acknowledged(parcel)) {
+                spill::remove(path);
+            }
+        }
+        let left: Vec<Parcel> = hand_over.unacknowledged().filter(|p| !p.was_spilled()).cloned().collect();
+        hand_over.close(Duration::from_millis(100)).await;
+        if !left.is_empty() {
+            self.say_undelivered(&left);
+        }
+    }
+
+    fn say_undelivered(&self, left: &[Parcel]) {
+        let brokers: Vec<String> = self.brokers.iter().map(ToString::to_string).collect();
+        let (brokers, instance) = (brokers.join(", "), self.publisher.instance());
+        let saved = self.spill.as_ref().map(|directory| spill::write(directory, instance, left));
+        match saved {
+            None => eprintln!(
+                "zibrato: no broker at {brokers} has acknowledged the last totals of instance {instance}; \
+                 what it measured since its last frame that arrived is lost (set ZIBRATO_SPILL to a directory to keep it)"
+            ),
+            Some(Ok(path)) => eprintln!(
+                "zibrato: no broker at {brokers} has acknowledged the last totals of instance {instance}; \
+                 they are in {}, for the next process or `zibrato send --spilled`",
+                path.display()
+            ),
+            Some(Err(e)) => eprintln!(
+                "zibrato: no broker at {brokers} has acknowledged the last totals of instance {instance}, \
+                 and failed to {e}"
+            ),
+        }
+    }
+}
