@@ -63,7 +63,65 @@ pub use outcome::Outcome;
 pub use publish::{Builder, Guard, InstallError, builder, install, spill};
 pub use status::{Status, status};
 pub use zibrato_core::registry::{Counter, Distribution, Gauge, Increment, Timer, Updown, describe};
-pub use zibrato_macros::{count_me, time_me};
+/// An attribute that counts calls.
+///
+/// ```
+/// use zibrato::count_me;
+/// use zibrato::testing::capture;
+///
+/// #[count_me(name = "lookups", tags(table = "users"))]
+/// fn look_up(id: u32) -> Option<&'static str> {
+///     (id == 7).then_some("Ada")
+/// }
+///
+/// #[count_me(level = "debug", name = "bytes_out", value = bytes.len())]
+/// async fn send(bytes: Vec<u8>) {}
+///
+/// #[count_me(name = "seats_free", value = -1, outcome)]
+/// fn book(seat: &str) -> Result<u32, std::num::ParseIntError> {
+///     seat.parse()
+/// }
+///
+/// let (_, captured) = capture(|| (look_up(7), look_up(8), book("12"), book("window")));
+/// assert_eq!(captured.count("lookups"), 2);
+/// assert_eq!(captured.with_tag("outcome", "ok").count("seats_free"), -1);
+/// assert_eq!(captured.with_tag("outcome", "error").count("seats_free"), -1);
+/// # drop(send(Vec::new()));
+/// ```
+pub use zibrato_macros::count_me;
+/// An attribute that times calls and futures.
+///
+/// ```
+/// use std::io;
+/// use zibrato::testing::capture;
+/// use zibrato::time_me;
+///
+/// #[time_me]
+/// fn plain(n: u64) -> u64 {
+///     (1..=n).product()
+/// }
+///
+/// struct Store;
+///
+/// impl Store {
+///     #[time_me(level = "debug", name = "store.load", tags(medium = "disk"), outcome)]
+///     fn load(&self, path: &str) -> io::Result<String> {
+///         let text = std::fs::read_to_string(path)?;
+///         Ok(text.trim().into())
+///     }
+///
+///     #[time_me(name = "store.fetch")]
+///     async fn fetch(&self, url: &str) -> String {
+///         url.to_uppercase()
+///     }
+/// }
+///
+/// let (_, captured) = capture(|| (plain(5), Store.load("/no/such/file")));
+/// assert_eq!(captured.recorded(concat!(module_path!(), "::plain")), 1);
+/// assert_eq!(captured.with_tag("outcome", "error").recorded("store.load"), 1);
+/// # drop(Store.fetch("a"));
+/// ```
+pub use zibrato_macros::time_me;
 
 /// What the macros expand to. Nothing in here is meant to be called by hand.
 #[doc(hidden)]
