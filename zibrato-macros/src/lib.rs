@@ -91,7 +91,8 @@ use crate::options::Attribute;
 /// for `Pin<Box<dyn Future>>` that is a second box.
 ///
 /// Without `outcome`, a plain function keeps its body as it was. With it the body becomes a closure, so
-/// `#[track_caller]` then shows the function and no longer its caller.
+/// `#[track_caller]` then shows the function and no longer its caller, and a closure that is returned as
+/// `impl Fn` may have to name the types of its arguments.
 ///
 /// Whether a result is an `Err` is read from its type as the function knows it: that of a generic `T` or of an
 /// `impl Trait` counts as `ok`.
@@ -120,7 +121,8 @@ pub fn time_me(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// - a negative number, such as `-1`: the metric is then one that may go down (`updown`);
 /// - an expression that gives any integer, `f32` or `f64`, such as `items.len()`. It may name the arguments, and is
 ///   evaluated at each call, before the body, also where a future is returned by a function that is not
-///   itself `async`. The metric is a counter, which never falls: the expression must not be negative.
+///   itself `async`. The metric is a counter, which never falls: a negative value is refused, and counted in
+///   `zibrato.refused`.
 ///
 /// # What is counted
 ///
