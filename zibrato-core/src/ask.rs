@@ -105,7 +105,7 @@ impl Message {
         let mut b = Vec::new();
         // Writing into a `Vec` cannot fail, so the results are dropped.
         match self {
-            Message::Hand { topic, frame } => return parts(b"hand", b, Some((topic, frame))),
+            Message::Hand { topic, frame } => parts(b"hand", b, Some((topic, frame))),
             Message::Ack { instance, level, sequence } => {
                 let _ = en::write_array_len(&mut b, 3);
                 let _ = en::write_bin(&mut b, &instance.0);

@@ -1,6 +1,7 @@
 //! The register, read and thread-exit protocol on all interleavings, with the shipped cells on loom's atomics.
 
 #![allow(unsafe_code, reason = "the model plays the part of a thread that owns cells")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use loom::sync::{Arc, Mutex};

@@ -18,7 +18,7 @@ fn reading(level: &str, name: &str, total: i64) -> Reading {
 }
 
 fn frames(set: &Set, now: u64) -> Vec<Frame> {
-    set.frames(now).iter().map(|bytes| decode(bytes).unwrap().frame).collect()
+    set.frames(now).iter().map(|bytes| decode(bytes).expect("our own frame").frame).collect()
 }
 
 #[test]

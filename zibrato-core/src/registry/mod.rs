@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
-use crate::cell::{AnyCell, NumberCell, Roster, SpreadCell, ThreadCells, with_registry};
+use crate::cell::{AnyCell, Roster, SpreadCell, ThreadCells, with_registry};
 use crate::clock;
 use crate::frame::{Description, Kind};
 use crate::level::Levels;
@@ -157,7 +157,7 @@ impl Inner {
         if !cells.cells().any(|(metric, _)| metric == number) {
             let cell = match kind {
                 Kind::Timer | Kind::Distribution => AnyCell::Spread(Box::new(SpreadCell::new())),
-                _ => AnyCell::Number(Box::new(NumberCell::default())),
+                _ => AnyCell::Number(Box::default()),
             };
             cells.add(number, cell);
         }
