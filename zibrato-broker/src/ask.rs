@@ -119,7 +119,12 @@ impl Asked {
             if keep.take(&level, &admitted.head, &frame, shared.clock.now()) == Taken::Forgotten {
                 return Err(FORGOTTEN);
             }
-            keep.handed(instance, &level, sequence)
+            // While the disk is far behind, nothing is promised; the publisher hands over again.
+            if shared.durable && shared.room() == 0 {
+                Handed::Partial
+            } else {
+                keep.handed(instance, &level, sequence)
+            }
         };
         shared.publish(Raw::multipart([Bytes::copy_from_slice(topic), Bytes::from(frame)])).await;
         let version = match handed {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use omq_tokio::{Socket, SocketType};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use zibrato_core::frame::decode_head;
 use zibrato_core::level;
 
@@ -71,7 +72,7 @@ impl Broker {
             let open = move || Store::open(&directory, clock.started_at());
             let opened = tokio::task::spawn_blocking(open).await;
             let (opened, loaded) = opened.map_err(|e| Error::Setup(std::io::Error::other(e)))??;
-            restore(&mut keep, loaded);
+            restore(&mut keep, loaded, clock.now());
             store = Some(opened);
         } else {
             tracing::warn!(
@@ -114,7 +115,7 @@ impl Broker {
     /// Works until `shutdown` is done, then writes everything to the disk and ends.
     ///
     /// # Errors
-    /// None yet; what goes wrong while running is logged and counted.
+    /// When a part of it ended by itself; the log says why. Everything else that goes wrong is logged and counted.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Broker { shared, addresses, horizon, pull, router, legacy, written } = self;
         let Addresses { push, publish, ask, .. } = &addresses;
@@ -124,21 +125,25 @@ impl Broker {
         }
         let (stopper, stopped) = stop::channel();
         let (stop_ask, ask_stopped) = stop::channel();
-        let asked = tokio::spawn(ask::run(shared.clone(), router, written, ask_stopped));
-        let mut tasks = vec![
-            tokio::spawn(intake::run(shared.clone(), pull, stopped.clone())),
-            tokio::spawn(pulse::run(shared.clone(), horizon, stopped.clone())),
-        ];
+        let mut tasks = JoinSet::new();
+        tasks.spawn(intake::run(shared.clone(), pull, stopped.clone()));
+        tasks.spawn(pulse::run(shared.clone(), horizon, stopped.clone()));
         if let Some((subscribe, publish)) = legacy {
-            tasks.push(tokio::spawn(gateway::run(shared.clone(), subscribe, publish, stopped)));
+            tasks.spawn(gateway::run(shared.clone(), subscribe, publish, stopped));
         }
+        let mut asked = tokio::spawn(ask::run(shared.clone(), router, written, ask_stopped));
 
-        shutdown.await;
+        // No task ends before it is told to; one that does has failed, and half a broker is worse than none.
+        let failed = tokio::select! {
+            () = shutdown => false,
+            ended = tasks.join_next() => { said_if_panicked(ended.unwrap_or(Ok(()))); true }
+            ended = &mut asked => { said_if_panicked(ended); true }
+        };
         tracing::info!("broker stops");
         let finish = async {
             stopper.stop();
-            for task in tasks {
-                said_if_panicked(task.await);
+            while let Some(ended) = tasks.join_next().await {
+                said_if_panicked(ended);
             }
             stop_ask.stop();
             let records = shared.keep().unstored();
@@ -146,7 +151,9 @@ impl Broker {
             if let Some(writer) = shared.take_writer() {
                 said_if_panicked(tokio::task::spawn_blocking(move || writer.finish()).await);
             }
-            said_if_panicked(asked.await);
+            if !asked.is_finished() {
+                said_if_panicked(asked.await);
+            }
             // What subscribers have not been sent within the linger time, they ask for.
             let _ = shared.publish.clone().close().await;
         };
@@ -156,14 +163,14 @@ impl Broker {
                 STOPPING.as_secs()
             );
         }
-        Ok(())
+        if failed { Err(Error::Failed) } else { Ok(()) }
     }
 }
 
 /// Binds a broker and runs it until `shutdown` is done.
 ///
 /// # Errors
-/// As [`Broker::bind`].
+/// As [`Broker::bind`] and [`Broker::run`].
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     Broker::bind(config).await?.run(shutdown).await
 }
@@ -174,7 +181,7 @@ fn said_if_panicked<T>(result: Result<T, tokio::task::JoinError>) {
     }
 }
 
-fn restore(keep: &mut Keep, loaded: Loaded) {
+fn restore(keep: &mut Keep, loaded: Loaded, now: u64) {
     let (mut frames, mut bad) = (0u64, 0u64);
     for tombstone in loaded.tombstones {
         keep.restore_tombstone(tombstone);
@@ -182,7 +189,8 @@ fn restore(keep: &mut Keep, loaded: Loaded) {
     for (name, received, frame) in loaded.frames {
         match (level::of_topic(level::topic(&name).as_bytes()), decode_head(&frame)) {
             (Some(name), Ok(head)) => {
-                keep.restore(name, &head, &frame, received);
+                // The clock may have been set back since.
+                keep.restore(name, &head, &frame, received.min(now));
                 frames += 1;
             }
             _ => bad += 1,

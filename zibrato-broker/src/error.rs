@@ -30,6 +30,8 @@ pub enum Error {
     },
     /// No state directory is given, and none can be derived from the environment.
     NoState,
+    /// A part of the broker ended by itself.
+    Failed,
     /// The signal handlers or the runtime cannot be set up.
     Setup(std::io::Error),
 }
@@ -63,6 +65,7 @@ impl std::fmt::Display for Error {
             Error::NoState => f.write_str(
                 "find a state directory: neither HOME nor XDG_STATE_HOME is set; use --state DIR, or none",
             ),
+            Error::Failed => f.write_str("go on: a part of the broker ended by itself, the log says why"),
             Error::Setup(source) => write!(f, "set up the process: {source}"),
         }
     }

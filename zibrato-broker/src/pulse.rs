@@ -1,7 +1,7 @@
 //! What happens by the clock: the beat, silence and the horizon, the broker's own metrics.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use omq_tokio::Message;
@@ -15,11 +15,12 @@ use crate::stop::Stop;
 const BEAT: Duration = Duration::from_millis(500);
 /// Beats between two rounds of everything else.
 const ROUND: u64 = 2;
-/// Rounds between two clearings of tombstones on the disk.
+/// Rounds between two clearings of what is too old on the disk.
 const CLEARING: u64 = 3600;
 
 pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
     let mut own = Own::default();
+    let mut evictions = Evictions::default();
     let mut ticks = tokio::time::interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     for beat in 0u64.. {
@@ -31,18 +32,43 @@ pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
         shared.publish(beat_message(&shared)).await;
         if beat % ROUND == 0 {
             let now = shared.clock.now();
-            let effects = shared.keep().tick(now);
+            let room = shared.room();
+            let (effects, counts) = {
+                let mut keep = shared.keep();
+                (keep.tick(now, room), keep.counts())
+            };
             shared.write(effects);
+            evictions.say(counts.evicted);
             for frame in own.set(&shared, false) {
                 shared.emit(level::OWN, frame).await;
             }
             if beat % (ROUND * CLEARING) == 0 {
-                shared.clear_tombstones(now.saturating_sub(horizon));
+                shared.clear_old(now.saturating_sub(horizon));
             }
         }
     }
     for frame in own.set(&shared, true) {
         shared.emit(level::OWN, frame).await;
+    }
+}
+
+/// Says at most once a minute that something had to be forgotten for want of room.
+#[derive(Default)]
+struct Evictions {
+    said: u64,
+    at: Option<Instant>,
+}
+
+impl Evictions {
+    fn say(&mut self, evicted: u64) {
+        if evicted > self.said && self.at.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
+            tracing::warn!(
+                since = evicted - self.said,
+                total = evicted,
+                "forgot state before its time, for want of room; --max-bytes and --max-slots give more"
+            );
+            (self.said, self.at) = (evicted, Some(Instant::now()));
+        }
     }
 }
 

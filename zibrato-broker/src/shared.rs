@@ -114,7 +114,12 @@ impl Shared {
         }
     }
 
-    pub(crate) fn clear_tombstones(&self, before: u64) {
+    /// How many records may be given to the disk at the moment.
+    pub(crate) fn room(&self) -> usize {
+        self.writer().as_ref().map_or(0, Writer::room)
+    }
+
+    pub(crate) fn clear_old(&self, before: u64) {
         if let Some(writer) = &*self.writer() {
             writer.write(Job::Clear(before));
         }

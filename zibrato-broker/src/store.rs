@@ -4,7 +4,8 @@
 //! synchronisations does not rise with the number of instances that end at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,10 @@ use crate::keep::{Record, RecordedFrame, Tombstone};
 pub(crate) const FILE: &str = "broker.sqlite";
 /// Most jobs of one transaction.
 const GROUP: usize = 1000;
+/// A transaction takes no more jobs once it has so many bytes.
+const GROUP_BYTES: usize = 32 << 20;
+/// Jobs that may wait for the disk.
+const WAITING: usize = 10_000;
 const SCHEMA: u32 = 1;
 /// A line about failing writes in this time.
 const SAY_EVERY: Duration = Duration::from_secs(10);
@@ -26,14 +31,23 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Job {
     Write(Record),
     Forget(Tombstone),
-    /// Tombstones older than this are of no use any more.
+    /// Tombstones and retired sets older than this are of no use any more.
     Clear(u64),
+}
+
+impl Job {
+    fn size(&self) -> usize {
+        match self {
+            Job::Write(record) => record.frames.iter().map(|f| f.frame.len()).sum(),
+            _ => 0,
+        }
+    }
 }
 
 /// Told after a transaction: whose record of which version, and whether it is on the disk.
 pub(crate) struct Written {
     pub(crate) instance: InstanceId,
-    pub(crate) level: std::sync::Arc<str>,
+    pub(crate) level: Arc<str>,
     pub(crate) version: u64,
     pub(crate) ok: bool,
 }
@@ -53,6 +67,7 @@ pub(crate) struct Store {
 /// The writing thread.
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
+    waiting: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
@@ -159,11 +174,19 @@ impl Store {
     /// Starts the thread; `told` is called on it after every transaction.
     pub(crate) fn start(mut self, told: impl Fn(Vec<Written>) + Send + 'static) -> std::io::Result<Writer> {
         let (jobs, queue) = mpsc::channel::<Job>();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let done = waiting.clone();
         let run = move || {
             let mut said: Option<Instant> = None;
             while let Ok(first) = queue.recv() {
-                let group: Vec<Job> =
-                    std::iter::once(first).chain(queue.try_iter().take(GROUP - 1)).collect();
+                let mut size = first.size();
+                let mut group = vec![first];
+                while group.len() < GROUP && size < GROUP_BYTES {
+                    let Ok(job) = queue.try_recv() else { break };
+                    size += job.size();
+                    group.push(job);
+                }
+                done.fetch_sub(group.len(), Ordering::Relaxed);
                 let result = self.write(&group);
                 if let Err(error) = &result
                     && said.is_none_or(|at| at.elapsed() >= SAY_EVERY)
@@ -186,7 +209,7 @@ impl Store {
             }
         };
         let thread = std::thread::Builder::new().name("zibrato-state".into()).spawn(run)?;
-        Ok(Writer { jobs, thread })
+        Ok(Writer { jobs, waiting, thread })
     }
 
     fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
@@ -206,6 +229,9 @@ impl Store {
                 Job::Clear(before) => {
                     transaction
                         .prepare_cached("DELETE FROM tombstone WHERE at < ?1")?
+                        .execute(params![*before as i64])?;
+                    transaction
+                        .prepare_cached("DELETE FROM frame WHERE retired = 1 AND received < ?1")?
                         .execute(params![*before as i64])?;
                 }
             }
@@ -231,8 +257,14 @@ fn write_record(transaction: &rusqlite::Transaction<'_>, record: &Record) -> rus
 impl Writer {
     /// Asks for something to be written; the answer comes through the function given at the start.
     pub(crate) fn write(&self, job: Job) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         // The thread only ends when this sender is gone.
         let _ = self.jobs.send(job);
+    }
+
+    /// How many more jobs the disk should be given at the moment.
+    pub(crate) fn room(&self) -> usize {
+        WAITING.saturating_sub(self.waiting.load(Ordering::Relaxed))
     }
 
     /// Waits until everything has been written.

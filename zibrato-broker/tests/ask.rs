@@ -1,4 +1,5 @@
 //! Handing over and asking.
+#![allow(clippy::unwrap_used)] // Also in what the tests share.
 
 mod support;
 

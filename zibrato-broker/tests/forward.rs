@@ -1,4 +1,5 @@
 //! Frames come out as they went in, by level, with a beat beside them.
+#![allow(clippy::unwrap_used)] // Also in what the tests share.
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Peers that break the rules cost themselves something, and nobody else.
+#![allow(clippy::unwrap_used)] // Also in what the tests share.
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The rules of what is kept, on the real code under loss, repetition, disorder, parts and restarts.
+#![allow(clippy::unwrap_used)] // Also in what the tests share.
 
 mod support;
 
@@ -246,9 +247,9 @@ proptest! {
         for frame in &arrived[at..] {
             now += SECOND;
             take(&mut keep, frame, now);
-            keep.tick(now);
+            keep.tick(now, 99);
         }
-        keep.tick(now + 100 * SECOND);
+        keep.tick(now + 100 * SECOND, 99);
         let (second, _) = answer(&keep, Some(cursor));
         let have = merged(&[first, second].concat());
         includes(&have, &required(&arrived, &retired))?;
@@ -280,15 +281,15 @@ proptest! {
             }
         }
         includes(&merged(&answer(&disk.load(), None).0), &Merged::of(acknowledged.iter().map(|f| &f[..])))?;
-        let effects = keep.tick(100 * SECOND);
+        let effects = keep.tick(100 * SECOND, 99);
         disk.apply(&mut keep, effects);
         let again = disk.load();
         includes(&merged(&answer(&again, None).0), &required(&arrived, &retired))?;
         prop_assert_eq!(answer(&again, None).0.len(), answer(&keep, None).0.len());
         prop_assert_eq!(again.bytes(), keep.bytes());
         // Nothing new: nothing to write.
-        prop_assert!(keep.tick(101 * SECOND).is_empty());
-        prop_assert!(disk.load().tick(102 * SECOND).is_empty());
+        prop_assert!(keep.tick(101 * SECOND, 99).is_empty());
+        prop_assert!(disk.load().tick(102 * SECOND, 99).is_empty());
     }
 
     /// Any heads at all, from anyone: no panic, and the counts stay true.
@@ -313,13 +314,13 @@ proptest! {
             let level = ["a", "b", "c"][level];
             keep.take(level, &head, frame, n as u64);
             keep.handed(head.instance, level, sequence);
-            keep.tick(n as u64);
+            keep.tick(n as u64, 99);
             prop_assert!(keep.slots() <= 4 && keep.bytes() <= 3000);
             let per_level: usize = keep.levels().map(|(_, c)| c.instances).sum();
             prop_assert_eq!(per_level, keep.slots());
         }
         // Everything passes the horizon in the end, and nothing is left over.
-        keep.tick(Limits::default().horizon * 2);
+        keep.tick(Limits::default().horizon * 2, 99);
         prop_assert_eq!((keep.slots(), keep.bytes(), keep.instances()), (0, 0, 0));
         prop_assert_eq!(answer(&keep, None).0.len(), 0);
     }
@@ -345,7 +346,7 @@ fn an_acknowledgement_needs_all_parts_and_the_disk() {
     let id = InstanceId([1; 16]);
     give(&mut keep, &frame(1, 3, end, 0, 2), 1);
     assert!(matches!(keep.handed(id, "info", 3), Handed::Partial));
-    assert!(keep.tick(2).is_empty());
+    assert!(keep.tick(2, 99).is_empty());
     give(&mut keep, &frame(1, 3, end, 1, 2), 1);
     let Handed::Write(record) = keep.handed(id, "info", 3) else { panic!() };
     assert_eq!(record.frames.len(), 2);
@@ -364,7 +365,7 @@ fn an_acknowledgement_needs_all_parts_and_the_disk() {
 fn a_set_that_was_pushed_and_ended_is_written_without_being_handed_over() {
     let mut keep = Keep::new([1; 16], Limits::default());
     give(&mut keep, &frame(1, 3, Flags::COMPLETE.with(Flags::LAST), 0, 1), 1);
-    assert!(matches!(&keep.tick(2)[..], [Effect::Write(_)]));
+    assert!(matches!(&keep.tick(2, 99)[..], [Effect::Write(_)]));
     assert_eq!(keep.counts().ended, 1);
 }
 
@@ -383,7 +384,7 @@ fn past_the_horizon_a_tombstone_refuses_what_is_old() {
     let limits = Limits { horizon: 100 * SECOND, ..Limits::default() };
     let mut keep = Keep::new([1; 16], limits.clone());
     give(&mut keep, &frame(1, 7, Flags::COMPLETE, 0, 1), SECOND);
-    let effects = keep.tick(102 * SECOND);
+    let effects = keep.tick(102 * SECOND, 99);
     let Some(Effect::Forget(tombstone)) = effects.into_iter().next() else { panic!() };
     assert_eq!((keep.instances(), keep.counts().expired), (0, 1));
     assert_eq!(give(&mut keep, &frame(1, 7, Flags::COMPLETE, 0, 1), 103 * SECOND), Taken::Forgotten);
@@ -397,9 +398,22 @@ fn past_the_horizon_a_tombstone_refuses_what_is_old() {
     // The tombstone itself stays for one more horizon.
     let mut later = Keep::new([2; 16], Limits { horizon: 100 * SECOND, ..Limits::default() });
     give(&mut later, &frame(1, 7, Flags::COMPLETE, 0, 1), SECOND);
-    later.tick(102 * SECOND);
-    later.tick(203 * SECOND);
+    later.tick(102 * SECOND, 99);
+    later.tick(203 * SECOND, 99);
     assert_eq!(give(&mut later, &frame(1, 7, Flags::COMPLETE, 0, 1), 204 * SECOND), Taken::News);
+}
+
+#[test]
+fn retired_sets_of_a_living_instance_pass_the_horizon_by_themselves() {
+    let mut keep = Keep::new([1; 16], Limits { horizon: 100 * SECOND, ..Limits::default() });
+    give(&mut keep, &frame(1, 1, Flags::RETIRED, 0, 1), SECOND);
+    give(&mut keep, &frame(1, 2, Flags::RETIRED, 0, 1), 50 * SECOND);
+    give(&mut keep, &frame(1, 3, Flags::COMPLETE, 0, 1), 101 * SECOND);
+    keep.tick(102 * SECOND, 99);
+    let (kept, _) = answer(&keep, None);
+    let sequences: BTreeSet<u64> = kept.iter().map(|k| decode_head(&k.frame).unwrap().sequence).collect();
+    assert_eq!(sequences, [2, 3].into());
+    assert_eq!(answer(&keep, Some(Cursor { boot: [1; 16], position: 0 })).0.len(), 1);
 }
 
 #[test]
@@ -410,7 +424,7 @@ fn a_source_that_floods_displaces_itself() {
     give(&mut keep, &quiet, 0);
     for n in 0..100 {
         give(&mut keep, &frame(n, 1, Flags::COMPLETE, 0, 1), 1 + u64::from(n));
-        keep.tick(1 + u64::from(n));
+        keep.tick(1 + u64::from(n), 99);
     }
     assert!(keep.slots() <= 32);
     assert!(keep.counts().evicted >= 69);
@@ -440,10 +454,10 @@ fn a_slow_publisher_is_not_taken_for_silent() {
         head.sent_at = now;
         give(&mut keep, &(head, bytes), now);
     }
-    keep.tick(now + 25 * SECOND);
+    keep.tick(now + 25 * SECOND, 99);
     assert_eq!(keep.position(), 0);
-    keep.tick(now + 31 * SECOND);
+    keep.tick(now + 31 * SECOND, 99);
     assert_eq!(keep.position(), 1);
-    keep.tick(now + 32 * SECOND);
+    keep.tick(now + 32 * SECOND, 99);
     assert_eq!(keep.position(), 1);
 }

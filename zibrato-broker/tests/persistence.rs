@@ -1,6 +1,7 @@
 //! The program: what it acknowledged survives kill -9, what it holds survives a stop, a damaged file does not
 //! stop it.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)] // Also in what the tests share.
 
 mod support;
 
@@ -25,8 +26,12 @@ struct Program {
 
 impl Program {
     fn start(state: &Path) -> Self {
+        Self::start_at(0, state)
+    }
+
+    fn start_at(port: u16, state: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_zibrato-broker"))
-            .args(["--port", "0", "--state"])
+            .args(["--port", &port.to_string(), "--state"])
             .arg(state)
             .env_remove("NOTIFY_SOCKET")
             .stderr(Stdio::piped())
@@ -57,6 +62,7 @@ impl Program {
         program.addresses.push = address("push");
         program.addresses.publish = address("publish");
         program.addresses.ask = address("ask");
+        program.addresses.port = program.addresses.push.rsplit(':').next().unwrap().parse().unwrap();
         program
     }
 
@@ -108,9 +114,11 @@ async fn kept_frames(program: &Program) -> Vec<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_acknowledged_survives_kill_9() {
     let state = tempfile::tempdir().unwrap();
-    let mut wanted: Vec<Vec<u8>> = Vec::new();
+    let (mut wanted, mut port): (Vec<Vec<u8>>, u16) = (Vec::new(), 0);
     for life in 1..=3u8 {
-        let program = Program::start(state.path());
+        // From the second life on at the same ports, as a supervisor would start it.
+        let program = Program::start_at(port, state.path());
+        port = program.addresses.port;
         assert_eq!(kept_frames(&program).await, wanted);
         let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
         for n in 0..50 {

@@ -320,9 +320,17 @@ impl Keep {
         self.bury(tombstone);
     }
 
-    /// After everything has been restored: counts start at zero.
+    /// After everything has been restored: counts start at zero, and all that was restored has its place in
+    /// the log, so that an answer without a cursor need not be repeated when it is found to be silent.
     pub fn restored(&mut self) {
         self.counts = Counts::default();
+        for (id, slots) in &mut self.instances {
+            for slot in slots.iter_mut().filter(|s| s.position.is_none()) {
+                self.position += 1;
+                slot.position = Some(self.position);
+                self.log.insert(self.position, (*id, slot.level.clone(), None));
+            }
+        }
     }
 
     /// Where the set of this sequence stands on its way to being durable, after it has been taken.
@@ -353,22 +361,28 @@ impl Keep {
     }
 
     /// Lets time pass: gives places in the log to whoever has fallen silent, forgets what is past the horizon
-    /// or the limits. To be called about once a second.
-    pub fn tick(&mut self, now: u64) -> Vec<Effect> {
+    /// or the limits. To be called about once a second; gives at most `writes` records to write.
+    pub fn tick(&mut self, now: u64, writes: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut expired = Vec::new();
+        let oldest = now.saturating_sub(self.limits.horizon);
         for (id, slots) in &mut self.instances {
             for slot in slots {
-                if now.saturating_sub(slot.heard) > self.limits.horizon {
+                if slot.heard < oldest {
                     expired.push((*id, slot.level.clone()));
                     continue;
                 }
+                let bytes = slot.bytes;
+                for position in slot.drop_retired(oldest) {
+                    self.log.remove(&position);
+                }
+                self.bytes -= bytes - slot.bytes;
                 if slot.position.is_none() && slot.is_silent(now) {
                     self.position += 1;
                     slot.position = Some(self.position);
                     self.log.insert(self.position, (*id, slot.level.clone(), None));
                 }
-                if self.limits.durable && slot.needs_disk(now) {
+                if self.limits.durable && effects.len() < writes && slot.needs_disk(now) {
                     effects.push(Effect::Write(record(*id, slot)));
                 }
             }
@@ -458,8 +472,12 @@ impl Keep {
     pub fn newest(&self, now: u64, most: usize) -> Vec<Listed> {
         let slots = self.instances.iter().flat_map(|(id, slots)| slots.iter().map(move |s| (*id, s)));
         let mut all: Vec<(InstanceId, &Slot)> = slots.collect();
-        all.sort_unstable_by_key(|(id, s)| (std::cmp::Reverse(s.heard), *id));
-        all.truncate(most);
+        let order = |(id, s): &(InstanceId, &Slot)| (std::cmp::Reverse(s.heard), *id);
+        if all.len() > most {
+            all.select_nth_unstable_by_key(most, order);
+            all.truncate(most);
+        }
+        all.sort_unstable_by_key(order);
         all.into_iter()
             .map(|(instance, s)| Listed {
                 instance,

@@ -220,6 +220,20 @@ impl Slot {
         });
     }
 
+    /// Lets retired sets go that came before a time; gives their places in the log.
+    pub(super) fn drop_retired(&mut self, before: u64) -> Vec<u64> {
+        let (bytes, mut positions) = (&mut self.bytes, Vec::new());
+        self.retired.retain(|s| {
+            let keep = s.held.iter().any(|p| p.received >= before);
+            if !keep {
+                *bytes -= s.bytes();
+                positions.extend(s.position);
+            }
+            keep
+        });
+        positions
+    }
+
     /// Bounds the sets of a publisher whose sets never become whole: the oldest one that is not, goes.
     fn trim(&mut self) {
         if self.sets.len() > SETS {

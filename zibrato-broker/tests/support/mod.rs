@@ -1,5 +1,6 @@
 //! A broker under test, and clients that speak ZeroMQ to it.
 #![allow(dead_code, unreachable_pub)] // Every test file uses another part of it.
+#![allow(clippy::unwrap_used)] // It is for tests only.
 
 use std::time::{Duration, Instant};
 
