@@ -105,15 +105,15 @@ fn seeds(name: &str, vectors: &Value) -> Vec<Vec<u8>> {
         }
         "ask" => {
             let asks = all("asks").into_iter().chain(all("refused_asks"));
-            let parts = |v: Value| v["parts"].as_array().cloned().unwrap_or_default();
-            let joined = |parts: Vec<Value>| {
-                parts.iter().filter_map(Value::as_str).map(unhex).fold(Vec::new(), |mut bytes, part| {
-                    bytes.extend((part.len() as u16).to_be_bytes());
-                    bytes.extend(part);
-                    bytes
-                })
-            };
-            asks.map(|v| joined(parts(v))).collect()
+            let parts = asks.map(|v| v["parts"].as_array().cloned().unwrap_or_default());
+            parts.map(|parts| joined(parts.iter().filter_map(Value::as_str))).collect()
+        }
+        "ledger" => {
+            let frames = all("frames");
+            let frames: Vec<&str> = frames.iter().filter_map(|v| v["hex"].as_str()).collect();
+            let backwards = joined(frames.iter().rev().copied());
+            let pairs = frames.windows(2).map(|pair| joined(pair.iter().copied()));
+            pairs.chain([joined(frames.iter().copied()), backwards]).collect()
         }
         "levels" => {
             let texts =
@@ -124,14 +124,23 @@ fn seeds(name: &str, vectors: &Value) -> Vec<Vec<u8>> {
         }
         "legacy" => {
             let lines = [
-                "info|myprog|myfunct_timer|timer|0.0123",
-                "debug|my-prog|calls|counter|5",
-                "error|prog|size|gauge|-1.5e3",
+                "info|Counter|calls|5|1767323045|my-prog",
+                "debug|timer|myfunct_timer|0.0123|1767323045.25|myprog",
+                "error|GAUGES|size|-1.5e3|1767323045|prog\ninfo|counters|calls|0.5|1767323046|my-prog",
             ];
             lines.map(|line| line.as_bytes().to_vec()).into()
         }
         _ => Vec::new(),
     }
+}
+
+/// Pieces one after the other, each after its length in two bytes.
+fn joined<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    pieces.map(unhex).fold(Vec::new(), |mut bytes, piece| {
+        bytes.extend((piece.len() as u16).to_be_bytes());
+        bytes.extend(piece);
+        bytes
+    })
 }
 
 fn unhex(text: &str) -> Vec<u8> {
