@@ -17,6 +17,11 @@
 //! I/O drivers enabled, and the runtime must be running for anything to happen. A program that ends calls
 //! [`Push::close`] and [`Asker::close`] first: dropping them drops what is not written yet.
 //!
+//! Whoever answers at a broker's address is trusted: `zeromq` reserves as much memory as a frame's header says.
+//! A broker leaves ZMTP heartbeats off, which `zeromq` does not answer, and answers everything it is asked.
+//! A name is looked up on a thread that may outlast its attempt: shut a runtime of your own down with
+//! `shutdown_background` or `shutdown_timeout`, as dropping it waits for that thread.
+//!
 //! No other crate looks behind this one at `zeromq`, whose limits decide how it is built; each module says
 //! which ones.
 

@@ -1,5 +1,7 @@
 //! DEALER against brokers that answer, are restarted, or say nothing.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
+
 mod support;
 
 use omq_tokio::{Message as Parts, Socket, SocketType};

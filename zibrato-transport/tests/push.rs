@@ -1,5 +1,7 @@
 //! PUSH against peers that are absent, restarted, broken or stopped.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
+
 mod support;
 
 use bytes::Bytes;

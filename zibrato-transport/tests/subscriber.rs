@@ -1,5 +1,7 @@
 //! SUB against publishers that are absent, silent, restarted or broken.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
+
 mod support;
 
 use omq_tokio::{Message, SocketType};

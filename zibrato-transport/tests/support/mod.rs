@@ -1,6 +1,7 @@
 //! Peers for the tests: free ports, raw listeners, and the broker's three sockets.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, reason = "these are tests, though not marked so")]
 
 use omq_tokio::{Message, Options, Socket, SocketType};
 use std::net::{Ipv4Addr, TcpListener};
