@@ -13,7 +13,7 @@
 /// zibrato::count!(level = "debug", tags("path" = "/"), "hits", "abc".len());
 /// ```
 ///
-/// A negative or non-finite value is refused, and counted in `zibrato.refused`; see [`updown!`].
+/// A negative or non-finite value is refused, and counted in `zibrato.refused`; see [`updown!`](crate::updown!).
 #[macro_export]
 macro_rules! count {
     ($($all:tt)+) => { $crate::__with_options!(__count_one ["info"] [$crate::__private::None] [] $($all)+) };
