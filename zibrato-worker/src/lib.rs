@@ -4,11 +4,18 @@
 //! here and the same for every worker.
 
 mod aggregate;
+mod asking;
 mod backend;
 mod backoff;
 mod batch;
+mod complaints;
 mod dead_letter;
+mod dry_run;
 mod error;
+mod options;
+mod own;
+mod program;
+mod run;
 mod sender;
 mod settle;
 mod shard;
@@ -17,9 +24,13 @@ mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use asking::Asking;
 pub use backend::{Accepted, Backend, BackendError};
 pub use batch::{Batch, GaugeSummary, Measurement, Series, Statistics, Summary, Value};
 pub use error::Error;
+pub use options::Options;
+pub use program::{main_with, stop_signal};
+pub use run::run;
 pub use sender::{Sender, Sent};
 pub use settle::{Outcome, Rules, Settler};
 pub use shard::Shard;

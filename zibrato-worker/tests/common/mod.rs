@@ -20,7 +20,11 @@ pub(crate) fn key(kind: Kind, name: &str) -> Key {
 }
 
 pub(crate) fn counter(name: &str, total: i64) -> Row {
-    Row { key: key(Kind::Counter, name), state: zibrato_core::frame::State::Total(Total::whole(total)), trace: None }
+    Row {
+        key: key(Kind::Counter, name),
+        state: zibrato_core::frame::State::Total(Total::whole(total)),
+        trace: None,
+    }
 }
 
 pub(crate) fn timer(name: &str, values: &[f64]) -> Row {

@@ -1,0 +1,139 @@
+//! What every worker program can be told on its command line or in its environment.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zibrato_core::level::Levels;
+use zibrato_transport::Broker;
+
+use crate::error::Error;
+use crate::shard::Shard;
+
+/// The options of every worker program. Each has a twin in the environment, which the command line overrides.
+#[derive(Debug, Clone, clap::Args)]
+#[non_exhaustive]
+pub struct Options {
+    /// Brokers to listen to, comma-separated: tcp://HOST[:PORT]
+    #[arg(long, env = "ZIBRATO_BROKER", default_value = "tcp://127.0.0.1", value_name = "URLS")]
+    pub broker: String,
+    /// Levels to listen to, comma-separated: * for all, !LEVEL for all but one
+    #[arg(long, env = "ZIBRATO_LEVELS", default_value = "*", value_name = "LEVELS")]
+    pub levels: Levels,
+    /// Seconds between two flushes; fractions are allowed
+    #[arg(long, env = "ZIBRATO_FLUSH", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    pub flush: Duration,
+    /// Directory for what must not be lost [default: ~/.local/state/zibrato/NAME]
+    #[arg(long, env = "ZIBRATO_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Print exactly what would be sent, send nothing, and change nothing on disk
+    #[arg(long, env = "ZIBRATO_DRY_RUN")]
+    pub dry_run: bool,
+    /// Log more; twice for everything
+    #[arg(long, short, env = "ZIBRATO_VERBOSE", action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Share the load with other workers of the same backend: which one of how many, as in 2/8
+    #[arg(long, env = "ZIBRATO_SHARD", default_value = "1/1", value_name = "I/N")]
+    pub shard: Shard,
+    /// How many unsent batches may wait in the state directory
+    #[arg(long, env = "ZIBRATO_OUTBOX_LIMIT", default_value = "1000", value_name = "BATCHES", value_parser = some)]
+    pub outbox_limit: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            broker: "tcp://127.0.0.1".into(),
+            levels: Levels::default(),
+            flush: Duration::from_secs(10),
+            state: None,
+            dry_run: false,
+            verbose: 0,
+            shard: Shard::WHOLE,
+            outbox_limit: 1000,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn brokers(&self) -> Result<Vec<Broker>, Error> {
+        zibrato_transport::parse_brokers(&self.broker).map_err(|why| Error::Option { why: why.to_string() })
+    }
+
+    /// The state directory of the backend `name`: the one given, or one in the place for state of the service
+    /// (`STATE_DIRECTORY`, from systemd) or of the user.
+    ///
+    /// # Errors
+    /// When none is given and there is no such place.
+    pub fn state_directory(&self, name: &str) -> Result<PathBuf, Error> {
+        if let Some(given) = &self.state {
+            return Ok(given.clone());
+        }
+        let place = |variable| std::env::var_os(variable).filter(|value: &OsString| !value.is_empty());
+        let zibrato = if let Some(service) = place("STATE_DIRECTORY") {
+            PathBuf::from(service)
+        } else if let Some(user) = place("XDG_STATE_HOME").or_else(|| place("LOCALAPPDATA")) {
+            PathBuf::from(user).join("zibrato")
+        } else if let Some(home) = place("HOME") {
+            PathBuf::from(home).join(".local/state/zibrato")
+        } else {
+            return Err(Error::Option { why: "there is no home directory; give --state".into() });
+        };
+        Ok(match self.shard {
+            Shard::WHOLE => zibrato.join(name),
+            shard => zibrato.join(format!("{name}-{}-of-{}", shard.index(), shard.count())),
+        })
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.trim().parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time >= Duration::from_millis(10) && seconds <= 86_400.0 => Ok(time),
+        _ => Err("it must be from 0.01 to 86400 seconds".into()),
+    }
+}
+
+fn some(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("{text:?} is no number of batches")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        worker: Options,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Program::try_parse_from([&["program"], arguments].concat()).map(|program| program.worker)
+    }
+
+    #[test]
+    fn options_have_defaults_and_are_checked() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.flush, Duration::from_secs(10));
+        assert_eq!(options.brokers().unwrap().len(), 1);
+        let arguments = ["--flush", "0.25", "--levels", " info , debug", "--shard", "2/8", "-vv"];
+        let options = parse(&arguments).unwrap();
+        assert_eq!((options.flush, options.verbose), (Duration::from_millis(250), 2));
+        assert!(options.levels.contains("debug") && !options.levels.contains("deb"));
+        assert_eq!(options.shard.to_string(), "2/8");
+        for bad in [["--flush", "0"], ["--flush", "nan"], ["--flush", "-1"], ["--shard", "9/8"]] {
+            assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+        for bad in [["--outbox-limit", "0"], ["--levels", "a|b"]] {
+            assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+        assert!(parse(&["--broker", "http://x"]).unwrap().brokers().is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The worker's own metrics: it is an instance like any other, at level `zibrato`.
+
+use std::time::Duration;
+
+use zibrato_core::frame::{Flags, Head, InstanceId, Key, Kind, Row, State, Tags, Total, encode_set};
+use zibrato_core::ledger::Counts;
+use zibrato_core::{level, limits};
+use zibrato_transport::{Broker, Push};
+
+use crate::complaints::Complaints;
+use crate::status::Figures;
+
+/// How often they are sent.
+pub(crate) const EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) struct Own {
+    instance: InstanceId,
+    started_at: u64,
+    sequence: u64,
+    source: String,
+    backend: &'static str,
+    pushes: Vec<Push>,
+}
+
+impl Own {
+    pub(crate) fn new(brokers: &[Broker], backend: &'static str, now: u64) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let source = match host.trim() {
+            "" => std::env::var("COMPUTERNAME").unwrap_or_else(|_| "worker".into()),
+            host => host.to_owned(),
+        };
+        let pushes = brokers.iter().map(Push::start).collect();
+        Own { instance: InstanceId::random(), started_at: now, sequence: 0, source, backend, pushes }
+    }
+
+    /// Sends what the figures are now; `last` where the worker ends.
+    pub(crate) fn send(
+        &mut self,
+        now: u64,
+        figures: &Figures,
+        counts: Counts,
+        complaints: &Complaints,
+        last: bool,
+    ) {
+        self.sequence += 1;
+        let flags = if last { Flags::COMPLETE.with(Flags::LAST) } else { Flags::COMPLETE };
+        let head = Head {
+            instance: self.instance,
+            started_at: self.started_at,
+            sequence: self.sequence,
+            base: self.sequence,
+            part: 0,
+            parts: 1,
+            sent_at: now.max(self.started_at),
+            flags,
+            source: self.source.clone(),
+        };
+        let mut rows = Vec::new();
+        let mut add = |name: &str, reason: Option<&str>, total: u64| {
+            let backend = ("backend", self.backend);
+            let tags =
+                Tags::new([Some(backend), reason.map(|reason| ("reason", reason))].into_iter().flatten());
+            let (name, source) = (format!("zibrato.worker.{name}").into(), self.source.as_str().into());
+            let key = Key { kind: Kind::Counter, name, source, tags, born: self.started_at };
+            let total = Total::whole(i64::try_from(total).unwrap_or(i64::MAX));
+            rows.push(Row { key, state: State::Total(total), trace: None });
+        };
+        figures.named().for_each(|(name, total)| add(name, None, total));
+        let merged = [
+            ("frames", counts.frames),
+            ("frames_too_old", counts.too_old),
+            ("gaps", counts.gaps),
+            ("late", counts.late),
+            ("conflicts", counts.conflicts),
+            ("point_repeats", counts.point_repeats),
+            ("points_lost", counts.points_lost),
+            ("backwards", counts.backwards),
+        ];
+        merged.into_iter().for_each(|(name, total)| add(name, None, total));
+        complaints.counts().for_each(|(reason, total)| add("refused", Some(reason), total));
+        let topic = level::topic(level::OWN);
+        for frame in encode_set(&head, &rows, limits::FRAME) {
+            for push in &self.pushes {
+                push.offer(&topic, frame.clone().into());
+            }
+        }
+    }
+
+    /// Waits until everything is out, for `deadline` at most.
+    pub(crate) async fn close(self, deadline: Duration) {
+        for push in self.pushes {
+            push.close(deadline).await;
+        }
+    }
+}

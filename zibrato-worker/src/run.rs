@@ -1,0 +1,504 @@
+//! A worker at work: sockets, timers and tasks around [`Settler`] and [`Sender`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use zibrato_core::ask::Message;
+use zibrato_core::frame::decode;
+use zibrato_core::ledger::Arrival;
+use zibrato_core::level::{self, Levels};
+use zibrato_transport::{Asker, Broker, Event, Subscriber};
+
+use crate::asking::{Asking, INTERVAL};
+use crate::backend::Backend;
+use crate::complaints::Complaints;
+use crate::dry_run::{self, DryRun};
+use crate::error::Error;
+use crate::options::Options;
+use crate::own::{self, Own};
+use crate::program::notify;
+use crate::sender::{Sender, Sent, blocking};
+use crate::settle::{Outcome, Rules, Settler};
+use crate::state::State;
+use crate::status::Status;
+
+/// How often first sights are written down and questions are looked after.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the worker looks for what is to be forgotten.
+const FORGET: Duration = Duration::from_secs(600);
+/// How long the end may take, for a last request.
+const STOPPING: Duration = Duration::from_secs(10);
+/// How long the end takes at most to merge what has arrived.
+const ARRIVED: Duration = Duration::from_millis(500);
+/// How long to wait after the state directory could not be used.
+const DISK: Duration = Duration::from_secs(5);
+/// How long the sender sleeps when there is nothing to send and nobody wakes it.
+const ASLEEP: Duration = Duration::from_secs(60);
+
+/// Runs a worker until `shutdown` is done: then it settles once more, sends what it can within a bounded time, and
+/// leaves the rest in its state directory for the next start. Must be called within a tokio runtime with time and
+/// I/O.
+///
+/// # Errors
+/// When the options are impossible or the state directory cannot be used. Whatever brokers and the backend do is no
+/// error.
+pub async fn run<B: Backend>(
+    options: Options,
+    backend: B,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let directory = options.state_directory(B::NAME)?;
+    if !options.dry_run {
+        return run_in(options, backend, &directory, shutdown).await;
+    }
+    let copy = blocking(move || dry_run::copy(&directory)).await?;
+    run_in(options, DryRun(backend), copy.path(), shutdown).await
+}
+
+async fn run_in<B: Backend>(
+    options: Options,
+    backend: B,
+    directory: &std::path::Path,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let brokers = options.brokers()?;
+    let fresh = Rules::default().fresh.max(2 * options.flush.as_nanos() as u64);
+    let rules = Rules { outbox_limit: options.outbox_limit, fresh, ..Rules::default() };
+    let (directory, levels, shard) = (directory.to_path_buf(), options.levels.clone(), options.shard);
+    let settler = blocking(move || {
+        let state = State::open(&directory, B::NAME, shard)?;
+        Settler::new(state, &levels, shard, rules, now())
+    })
+    .await?;
+    tracing::info!(
+        backend = B::NAME, brokers = options.broker, levels = %options.levels, flush = options.flush.as_secs_f64(),
+        state = %settler.state().directory().display(), "worker starts"
+    );
+    let backend = Arc::new(Mutex::new(backend));
+    let status = Arc::new(Status::default());
+    let sending = Sending::start(Sender::new(backend.clone(), settler.state().clone(), status.clone()));
+    let (asker_messages, answers) = mpsc::channel(64);
+    let mut worker = Work {
+        subscriber: Subscriber::start(&brokers, &options.levels.topics()),
+        askers: brokers
+            .iter()
+            .enumerate()
+            .map(|(i, b)| AskerTask::start(i, b, asker_messages.clone()))
+            .collect(),
+        answers,
+        asking: Asking::new(brokers.len(), options.levels.listed(), INTERVAL),
+        own: (!options.dry_run).then(|| Own::new(&brokers, B::NAME, now())),
+        brokers,
+        levels: options.levels,
+        settler: Some(settler),
+        backend,
+        status,
+        complaints: Complaints::default(),
+        disk: Disk::default(),
+        sending,
+    };
+    notify(false);
+    let result = worker.work(options.flush, shutdown).await;
+    notify(true);
+    let ended = match result {
+        Ok(()) => worker.end().await,
+        Err(why) => Err(why),
+    };
+    let figures = worker.status.figures();
+    let counts = worker.settler.as_ref().map(Settler::counts).unwrap_or_default();
+    tracing::info!(?figures, ?counts, "worker ends");
+    ended
+}
+
+/// Nanoseconds since 1970 UTC.
+fn now() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+struct Work<B> {
+    subscriber: Subscriber,
+    askers: Vec<AskerTask>,
+    answers: mpsc::Receiver<(usize, Message)>,
+    asking: Asking,
+    own: Option<Own>,
+    brokers: Vec<Broker>,
+    levels: Levels,
+    /// Away only while a task that uses the disk has it.
+    settler: Option<Settler>,
+    backend: Arc<Mutex<B>>,
+    status: Arc<Status>,
+    complaints: Complaints,
+    disk: Disk,
+    sending: Sending,
+}
+
+impl<B: Backend> Work<B> {
+    async fn work(&mut self, flush: Duration, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut tick = every(TICK);
+        let mut own_tick = every(own::EVERY);
+        let mut forget = every(FORGET);
+        let mut ticked = Instant::now();
+        let mut next_flush = tokio::time::Instant::now() + flush;
+        // While a flush waits for the backend to be free, merging goes on.
+        let mut free = std::pin::pin!(None);
+        loop {
+            let flushing = free.is_some();
+            tokio::select! {
+                () = &mut shutdown => return Ok(()),
+                event = self.subscriber.recv() => self.on_event(event).await?,
+                Some((broker, message)) = self.answers.recv() => self.on_answer(broker, message).await?,
+                () = sleep_until(next_flush), if !flushing => free.set(Some(self.backend.clone().lock_owned())),
+                Some(backend) = ready(free.as_mut()), if flushing => {
+                    free.set(None);
+                    next_flush = advance(next_flush, flush);
+                    if let Outcome::TooEarly { until } = self.settle(backend, false).await? {
+                        let wait = Duration::from_nanos(until.saturating_sub(now()));
+                        next_flush = next_flush.min(tokio::time::Instant::now() + wait);
+                    }
+                }
+                _ = tick.tick() => {
+                    let elapsed = ticked.elapsed();
+                    ticked = Instant::now();
+                    self.tick(elapsed).await?;
+                }
+                _ = own_tick.tick() => self.tell(false),
+                _ = forget.tick() => {
+                    let gone = self.with_settler(|settler| settler.forget(now())).await;
+                    if let Some(gone @ 1..) = self.disk.tolerate(gone)? {
+                        tracing::info!(instances = gone, "forgot instances that have not been heard for long");
+                    }
+                }
+                why = self.sending.failed() => return Err(why),
+            }
+        }
+    }
+
+    async fn on_event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Message { topic, frame, .. } => self.merge(&topic, &frame, 0).await?,
+            Event::Malformed { .. } => {
+                self.status.malformed(1);
+                self.complaints.add("not two parts", 1);
+            }
+            Event::Silent { broker } => {
+                tracing::warn!(broker = %self.name(broker), "nothing is heard of the broker");
+            }
+            Event::Back { broker, .. } => {
+                tracing::info!(broker = %self.name(broker), "the broker is heard");
+                self.asking.again(broker);
+                self.ask();
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_answer(&mut self, broker: usize, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Kept { id, index, held, topic, frame } => {
+                self.merge(&topic, &frame, held).await?;
+                // Only when it is merged; also if it cannot be, because it never will.
+                self.asking.kept(broker, id, index, now());
+            }
+            Message::Done { id, count, cursor } => self.asking.done(broker, id, count, cursor, now()),
+            Message::Refused { why } => {
+                tracing::warn!(broker = %self.name(broker), why, "the broker refused a question");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn merge(&mut self, topic: &[u8], frame: &[u8], held: u64) -> Result<(), Error> {
+        let Some(level) = level::of_topic(topic) else {
+            self.status.malformed(1);
+            self.complaints.add("bad topic", 1);
+            return Ok(());
+        };
+        // Brokers filter by prefix, and some of what was excluded cannot be left out of a subscription.
+        if !self.levels.contains(level) {
+            self.status.other_levels(1);
+            return Ok(());
+        }
+        let decoded = match decode(frame) {
+            Ok(decoded) => decoded,
+            Err(why) => {
+                self.status.bad_frames(1);
+                self.complaints.add(&format!("frame: {why}"), 1);
+                return Ok(());
+            }
+        };
+        for why in &decoded.skipped {
+            self.status.bad_rows(1);
+            self.complaints.add(&format!("row: {why}"), 1);
+        }
+        let Some(settler) = &mut self.settler else { return Ok(()) };
+        if !settler.knows(&decoded.frame) {
+            let backend = self.backend.lock().await;
+            settler.learn(&decoded.frame, &*backend);
+        }
+        if !settler.merge_known(level, decoded.frame, Arrival { now: now(), held })? {
+            self.complaints.add("frame: too old", 1);
+        }
+        Ok(())
+    }
+
+    /// Settles, and wakes the sender if there is something to send.
+    async fn settle(&mut self, backend: OwnedMutexGuard<B>, force: bool) -> Result<Outcome, Error> {
+        let outcome = self.with_settler(move |settler| settler.settle(&*backend, now(), force)).await;
+        let Some(outcome) = self.disk.tolerate(outcome)? else { return Ok(Outcome::Nothing) };
+        match outcome {
+            Outcome::Settled { batches, dead, .. } => {
+                self.status.settlements(1);
+                self.status.dead_letters(dead);
+                if dead > 0 {
+                    self.complaints.add("series cannot be stored", dead as u64);
+                }
+                if batches > 0 {
+                    self.sending.wake.notify_one();
+                }
+            }
+            Outcome::Full => {
+                self.status.outbox_full(1);
+                tracing::debug!("the outbox is full, so nothing is settled");
+            }
+            Outcome::Nothing | Outcome::TooEarly { .. } => {}
+        }
+        Ok(outcome)
+    }
+
+    async fn tick(&mut self, elapsed: Duration) -> Result<(), Error> {
+        self.ask();
+        let answered = self.asking.is_answered(now());
+        let first = self
+            .with_settler(move |settler| {
+                if answered {
+                    settler.run(elapsed.as_nanos() as u64);
+                }
+                settler.first_sights()
+            })
+            .await;
+        if let Some(first @ 1..) = self.disk.tolerate(first)? {
+            tracing::debug!(instances = first, "older instances count from now");
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self) {
+        for (broker, message) in self.asking.due(now()) {
+            if let Some(asker) = self.askers.get(broker) {
+                // A full queue means that the broker is away; then the next question will do.
+                let _ = asker.questions.try_send(message);
+            }
+        }
+    }
+
+    /// Sends the worker's own metrics.
+    fn tell(&mut self, last: bool) {
+        if let (Some(own), Some(settler)) = (&mut self.own, &self.settler) {
+            own.send(now(), &self.status.figures(), settler.counts(), &self.complaints, last);
+        }
+    }
+
+    fn name(&self, broker: usize) -> String {
+        self.brokers.get(broker).map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Settles once more and sends what can be sent at once.
+    async fn end(&mut self) -> Result<(), Error> {
+        let deadline = tokio::time::Instant::now() + STOPPING;
+        // Whatever has arrived belongs to it, but not what keeps coming.
+        let arrived = Instant::now() + ARRIVED;
+        while Instant::now() < arrived
+            && let Ok(event) = timeout(Duration::ZERO, self.subscriber.recv()).await
+        {
+            self.on_event(event).await?;
+        }
+        if let Ok(backend) = tokio::time::timeout_at(deadline, self.backend.clone().lock_owned()).await {
+            self.settle(backend, true).await?;
+        }
+        self.sending.end(deadline).await?;
+        let waiting = self.with_settler(|settler| settler.state().waiting()).await?;
+        if waiting > 0 {
+            tracing::warn!(
+                batches = waiting,
+                "not everything could be sent; the rest is sent after the next start"
+            );
+        }
+        self.tell(true);
+        if let Some(own) = self.own.take() {
+            own.close(Duration::from_millis(200)).await;
+        }
+        self.askers.clear();
+        Ok(())
+    }
+
+    /// Does something with the settler that waits for the disk.
+    async fn with_settler<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Settler) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let Some(mut settler) = self.settler.take() else {
+            return Err(Error::Task { why: "the ledger was lost in a task that panicked".into() });
+        };
+        let (settler, result) = blocking(move || {
+            let result = work(&mut settler);
+            Ok((settler, result))
+        })
+        .await?;
+        self.settler = Some(settler);
+        result
+    }
+}
+
+/// Waits for a future, if there is one.
+async fn ready<F: Future>(future: Pin<&mut Option<F>>) -> Option<F::Output> {
+    match future.as_pin_mut() {
+        Some(future) => Some(future.await),
+        None => None,
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// The next time of a regular series that is not over yet.
+fn advance(last: tokio::time::Instant, period: Duration) -> tokio::time::Instant {
+    let now = tokio::time::Instant::now();
+    let next = last + period;
+    if next > now { next } else { now + period }
+}
+
+/// Whether the state directory can be written. While it cannot, nothing is lost: the totals wait in the ledger.
+#[derive(Debug, Default)]
+struct Disk {
+    failing: bool,
+}
+
+impl Disk {
+    /// The value, or nothing where the disk failed, which is told once; other failures are passed on.
+    fn tolerate<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(value) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the state directory can be used again");
+                }
+                Ok(Some(value))
+            }
+            Err(why @ (Error::Database { .. } | Error::File { .. })) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!("failed to {why}; nothing is settled until that is repaired");
+                }
+                Ok(None)
+            }
+            Err(why) => Err(why),
+        }
+    }
+}
+
+/// The task with the connection for asking one broker.
+struct AskerTask {
+    questions: mpsc::Sender<Message>,
+    task: JoinHandle<()>,
+}
+
+impl AskerTask {
+    fn start(index: usize, broker: &Broker, answers: mpsc::Sender<(usize, Message)>) -> Self {
+        let mut asker = Asker::start(broker);
+        let (questions, mut asked) = mpsc::channel(4);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    question = asked.recv() => match question {
+                        Some(question) => {
+                            asker.send(question);
+                        }
+                        None => break,
+                    },
+                    answer = asker.recv() => {
+                        if answers.send((index, answer)).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+        AskerTask { questions, task }
+    }
+}
+
+impl Drop for AskerTask {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The task that sends what is in the outbox.
+struct Sending {
+    wake: Arc<Notify>,
+    stop: Arc<Notify>,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Sending {
+    fn start<B: Backend>(mut sender: Sender<B>) -> Sending {
+        let (wake, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (woken, stopped) = (wake.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            let mut disk = Disk::default();
+            loop {
+                let sent = sender.step().await;
+                let (wait, wakes) = match disk.tolerate(sent)? {
+                    Some(Sent::Batch) => continue,
+                    Some(Sent::Later(wait)) => (wait, false),
+                    Some(Sent::Nothing) => (ASLEEP, true),
+                    None => (DISK, false),
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = woken.notified(), if wakes => {}
+                    () = stopped.notified() => break,
+                }
+            }
+            sender.drain().await.map(drop)
+        });
+        Sending { wake, stop, task }
+    }
+
+    /// Done when the task fails, for good; it does nothing else before it is told to end.
+    async fn failed(&mut self) -> Error {
+        match (&mut self.task).await {
+            Ok(Err(why)) => why,
+            Ok(Ok(())) => Error::Task { why: "sending ended by itself".into() },
+            Err(why) => Error::Task { why: format!("sending: {why}") },
+        }
+    }
+
+    /// Sends what can be sent until `deadline`.
+    async fn end(&mut self, deadline: tokio::time::Instant) -> Result<(), Error> {
+        self.stop.notify_one();
+        match tokio::time::timeout_at(deadline, &mut self.task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(why)) => Err(Error::Task { why: format!("sending: {why}") }),
+            Err(_) => {
+                // The request that is under way is repeated after the next start.
+                self.task.abort();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,282 @@
+//! A worker over real sockets: frames in at a broker, totals out at a backend.
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::*;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use zibrato_broker::{Broker, Config};
+use zibrato_core::frame::{Frame, InstanceId, encode_set};
+use zibrato_core::{level, limits};
+use zibrato_transport::Push;
+use zibrato_worker::testing::{Act, Memory};
+use zibrato_worker::{Options, run};
+
+/// A broker in a task; killed when it is dropped.
+struct RunningBroker {
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+impl RunningBroker {
+    async fn start(port: u16, state: Option<&Path>) -> Self {
+        let state = state.map(Path::to_path_buf);
+        let head_start = Duration::ZERO;
+        let broker = loop {
+            let config = Config { port, state: state.clone(), head_start, ..Config::default() };
+            match Broker::bind(config).await {
+                Ok(broker) => break broker,
+                // The port of one that was killed is free in a moment.
+                Err(why) if port != 0 => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    eprintln!("{why}");
+                }
+                Err(why) => panic!("{why}"),
+            }
+        };
+        let port = broker.addresses().port;
+        let task = tokio::spawn(async move { broker.run(std::future::pending()).await.unwrap() });
+        RunningBroker { port, task }
+    }
+
+    fn address(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.port)
+    }
+
+    async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+/// A worker in a task.
+struct RunningWorker {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), zibrato_worker::Error>>,
+}
+
+impl RunningWorker {
+    fn start(broker: &str, state: &Path, backend: &Memory, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options::default();
+        options.broker = broker.into();
+        options.state = Some(state.into());
+        options.flush = Duration::from_millis(100);
+        change(&mut options);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async { drop(stopped.await) };
+        let task = tokio::spawn(run(options, backend.clone(), shutdown));
+        RunningWorker { stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+
+    async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn offer(push: &Push, level: &str, mut frame: Frame) {
+    // Instances of these tests begin when they are first heard.
+    frame.head.sent_at = frame.head.started_at + frame.head.sequence;
+    for bytes in encode_set(&frame.head, &frame.rows, limits::FRAME) {
+        push.offer(&level::topic(level), bytes.into());
+    }
+}
+
+fn memory() -> Memory {
+    Memory::new().with_resolution(Duration::from_millis(1))
+}
+
+fn address(port: u16) -> zibrato_transport::Broker {
+    format!("tcp://127.0.0.1:{port}").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn totals_arrive_also_in_silence_and_only_of_the_levels_asked_for() {
+    let broker = RunningBroker::start(0, None).await;
+    let (state, backend) = (tempfile::tempdir().unwrap(), memory());
+    let worker = RunningWorker::start(&broker.address(), state.path(), &backend, |options| {
+        options.levels = "info".parse().unwrap();
+    });
+    let push = Push::start(&address(broker.port));
+    // One frame, and then silence.
+    offer(&push, "info", complete(1, 1, 0, vec![counter("a", 5), timer("t", &[3.0])]));
+    offer(&push, "information", complete(1, 1, 0, vec![counter("a", 1000)]));
+    offer(&push, "debug", complete(1, 1, 0, vec![counter("a", 1000)]));
+    until("the totals are there", || backend.total("a") == 5.0 && backend.total("t") == 1.0).await;
+    offer(&push, "info", complete(1, 2, 0, vec![counter("a", 7), timer("t", &[3.0, 9.0])]));
+    until("the totals are there", || backend.total("a") == 7.0 && backend.total("t") == 2.0).await;
+    worker.stop().await;
+    assert_eq!(backend.total("a"), 7.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_away_settles_what_it_had_not() {
+    let broker = RunningBroker::start(0, None).await;
+    let (state, backend) = (tempfile::tempdir().unwrap(), memory());
+    let start = || RunningWorker::start(&broker.address(), state.path(), &backend, |_| {});
+    let push = Push::start(&address(broker.port));
+    let worker = start();
+    offer(&push, "info", complete(1, 1, 0, vec![counter("a", 5)]));
+    until("the total is there", || backend.total("a") == 5.0).await;
+    worker.kill().await;
+    // One instance goes on, another one comes and goes.
+    offer(&push, "info", complete(1, 2, 0, vec![counter("a", 9)]));
+    offer(&push, "info", complete(2, 1, 0, vec![counter("a", 100)]));
+    until("the broker has it", || push.stats().sent >= 3).await;
+    let worker = start();
+    until("the totals are there", || backend.total("a") == 109.0).await;
+    worker.stop().await;
+    let worker = start();
+    offer(&push, "info", complete(1, 3, 0, vec![counter("a", 10)]));
+    until("the totals are there", || backend.total("a") == 110.0).await;
+    worker.stop().await;
+    assert_eq!(backend.total("a"), 110.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_settles_and_sends_what_there_is() {
+    let broker = RunningBroker::start(0, None).await;
+    let (state, backend) = (tempfile::tempdir().unwrap(), memory());
+    let start = || {
+        RunningWorker::start(&broker.address(), state.path(), &backend, |options| {
+            options.flush = Duration::from_secs(3600);
+        })
+    };
+    let push = Push::start(&address(broker.port));
+    let worker = start();
+    // The worker is heard as an instance of its own once it is connected both ways.
+    offer(&push, "info", complete(1, 1, 0, vec![counter("a", 5)]));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    worker.stop().await;
+    // It may have stopped before the frame reached it; then the next one settles it.
+    for _ in 0..20 {
+        if backend.total("a") == 5.0 {
+            break;
+        }
+        let worker = start();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        worker.stop().await;
+    }
+    assert_eq!(backend.total("a"), 5.0);
+    let worker = start();
+    backend.will((0..2).map(|_| Act::Fail(None)));
+    offer(&push, "info", complete(1, 2, 0, vec![counter("a", 6)]));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    worker.stop().await;
+    let worker = start();
+    until("the rest is sent after the next start", || {
+        backend.total("a") == 6.0 || {
+            offer(&push, "info", complete(1, 2, 0, vec![counter("a", 6)]));
+            false
+        }
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_may_be_killed_and_one_of_two_is_enough() {
+    let (first, second) = (RunningBroker::start(0, None).await, RunningBroker::start(0, None).await);
+    let (port, other) = (first.port, second.port);
+    let (state, backend) = (tempfile::tempdir().unwrap(), memory());
+    let brokers = format!("{},{}", first.address(), second.address());
+    let worker = RunningWorker::start(&brokers, state.path(), &backend, |_| {});
+    let pushes = [Push::start(&address(port)), Push::start(&address(other))];
+    let mut sequence = 0;
+    let mut publish = |total: i64| {
+        sequence += 1;
+        for push in &pushes {
+            offer(push, "info", complete(1, sequence, 0, vec![counter("a", total)]));
+        }
+    };
+    publish(5);
+    until("the total is there", || backend.total("a") == 5.0).await;
+    first.kill().await;
+    publish(9);
+    until("the total is there", || backend.total("a") == 9.0).await;
+    let first = RunningBroker::start(port, None).await;
+    second.kill().await;
+    until("the first one has come back", || {
+        publish(12);
+        backend.total("a") == 12.0
+    })
+    .await;
+    worker.stop().await;
+    assert_eq!(backend.total("a"), 12.0);
+    first.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_input_harms_nothing() {
+    let broker = RunningBroker::start(0, None).await;
+    let (state, backend) = (tempfile::tempdir().unwrap(), memory());
+    let worker = RunningWorker::start(&broker.address(), state.path(), &backend, |_| {});
+    let push = Push::start(&address(broker.port));
+    for bytes in [&b""[..], b"\xc1", b"info|Counter|a|1|2|b", &[0x9b; 40], &[0xff; 2000]] {
+        push.offer("info|", bytes.to_vec().into());
+        push.offer("no topic", bytes.to_vec().into());
+    }
+    offer(&push, "info", complete(1, 1, 0, vec![counter("a", 5)]));
+    until("the total is there", || backend.total("a") == 5.0).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_changes_nothing_on_disk() {
+    let broker = RunningBroker::start(0, None).await;
+    let (state, backend) = (tempfile::tempdir().unwrap(), memory());
+    let directory = state.path().join("none");
+    let worker = RunningWorker::start(&broker.address(), &directory, &backend, |options| {
+        options.dry_run = true;
+    });
+    let push = Push::start(&address(broker.port));
+    offer(&push, "info", complete(1, 1, 0, vec![counter("a", 5)]));
+    until("the frame is sent", || push.stats().sent >= 1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    worker.stop().await;
+    assert!(!directory.exists() && backend.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_share_the_series() {
+    let broker = RunningBroker::start(0, None).await;
+    let backends = [memory(), memory()];
+    let states = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let workers: Vec<RunningWorker> = (0..2)
+        .map(|index| {
+            RunningWorker::start(&broker.address(), states[index].path(), &backends[index], |options| {
+                options.shard = format!("{}/2", index + 1).parse().unwrap();
+                options.levels = "info".parse().unwrap();
+            })
+        })
+        .collect();
+    let push = Push::start(&address(broker.port));
+    let rows = (0..20).map(|n| counter(&format!("m{n}"), n + 1)).collect::<Vec<_>>();
+    let mut frame = complete(1, 1, 0, rows);
+    frame.head.instance = InstanceId::random();
+    offer(&push, "info", frame);
+    let sum = |backend: &Memory| backend.totals().values().sum::<f64>();
+    until("all totals are there", || backends.iter().map(sum).sum::<f64>() == 210.0).await;
+    let [first, second] = backends.map(|backend| backend.totals());
+    assert!(!first.is_empty() && !second.is_empty());
+    assert!(first.keys().all(|series| !second.contains_key(series)));
+    for worker in workers {
+        worker.stop().await;
+    }
+}
