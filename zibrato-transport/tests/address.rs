@@ -1,5 +1,7 @@
 //! Broker addresses.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
+
 use zibrato_transport::{Broker, parse_brokers};
 
 fn broker(text: &str) -> Broker {
