@@ -70,7 +70,7 @@ async fn good_traffic_passes_while_peers_misbehave() {
         ];
         for (address, kind) in targets {
             // Garbage, an HTTP request, half a greeting, silence.
-            let garbage: Vec<u8> = (0..1000u32).map(|n| (n * 7919 >> 3) as u8).collect();
+            let garbage: Vec<u8> = (0..1000u32).map(|n| ((n * 7919) >> 3) as u8).collect();
             held.push(attack(address, &garbage));
             held.push(attack(address, b"GET / HTTP/1.1\r\nHost: broker\r\n\r\n"));
             for cut in [1, 10, 11, 40, 63, 64, 66] {

@@ -212,7 +212,7 @@ proptest! {
         for (name, newest) in merged(&kept).0 {
             prop_assert!(all.0[&name].0 >= newest.0);
         }
-        let overhead = |frames: usize, slots: usize| 96 * frames + 192 * slots;
+        let overhead = |frames: usize, slots: usize| 96 * frames + 600 * slots;
         let bytes: usize = kept.iter().map(|k| k.frame.len()).sum();
         prop_assert_eq!(keep.bytes(), bytes + overhead(kept.len(), keep.slots()));
     }
@@ -297,7 +297,7 @@ proptest! {
     fn any_heads_are_taken_without_a_panic(
         heads in vec((0..3u8, 1..6u64, 0..6u64, 0..3u32, 1..4u32, 0..8u64, 0..3usize), 1..60)
     ) {
-        let mut keep = Keep::new([1; 16], Limits { bytes: 3000, slots: 4, ..Limits::default() });
+        let mut keep = Keep::new([1; 16], Limits { bytes: 4000, slots: 4, ..Limits::default() });
         for (n, (id, sequence, base, part, parts, flags, level)) in heads.into_iter().enumerate() {
             let head = Head {
                 instance: InstanceId([id; 16]),
@@ -315,7 +315,7 @@ proptest! {
             keep.take(level, &head, frame, n as u64);
             keep.handed(head.instance, level, sequence);
             keep.tick(n as u64, 99);
-            prop_assert!(keep.slots() <= 4 && keep.bytes() <= 3000);
+            prop_assert!(keep.slots() <= 4 && keep.bytes() <= 4000);
             let per_level: usize = keep.levels().map(|(_, c)| c.instances).sum();
             prop_assert_eq!(per_level, keep.slots());
         }
@@ -431,6 +431,20 @@ fn a_source_that_floods_displaces_itself() {
     let kept = answer(&keep, None).0;
     assert!(kept.iter().any(|k| k.frame == quiet.1));
     assert!(kept.iter().any(|k| decode_head(&k.frame).unwrap().instance == InstanceId([99; 16])));
+}
+
+#[test]
+fn a_flood_does_not_wait_for_the_next_tick() {
+    let mut keep = Keep::new([1; 16], Limits { bytes: 100_000, ..Limits::default() });
+    for n in 0..10_000u32 {
+        let (mut head, bytes) = frame(0, 1, Flags::COMPLETE, 0, 1);
+        head.instance.0[..4].copy_from_slice(&n.to_be_bytes());
+        give(&mut keep, &(head, bytes), u64::from(n));
+        assert!(keep.bytes() < 114_000);
+    }
+    // The disk is told of everyone who had to go.
+    let gone = keep.tick(20_000, 0).into_iter().filter(|e| matches!(e, Effect::Forget(_))).count();
+    assert_eq!((gone as u64, gone + keep.slots()), (keep.counts().evicted, 10_000));
 }
 
 #[test]

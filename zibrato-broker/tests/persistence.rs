@@ -171,6 +171,27 @@ async fn a_clean_stop_keeps_also_what_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn peers_find_a_restarted_broker_again() {
+    let state = tempfile::tempdir().unwrap();
+    let program = Program::start(state.path());
+    let port = program.addresses.port;
+    let seen = subscriber(&program.addresses, &["info|"]).await;
+    let push_end = connected(SocketType::Push, &program.addresses.push).await;
+    push(&push_end, "info|", &complete(1, 1, 1)).await;
+    assert_eq!(next(&seen).await[1], complete(1, 1, 1));
+    program.end("-KILL");
+    let _program = Program::start_at(port, state.path());
+    let start = Instant::now();
+    for n in 2.. {
+        push(&push_end, "info|", &complete(1, n, n as i64)).await;
+        if tokio::time::timeout(Duration::from_millis(50), next(&seen)).await.is_ok() {
+            break;
+        }
+        assert!(start.elapsed() < DEADLINE, "nothing passes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_moved_aside() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("broker.sqlite");

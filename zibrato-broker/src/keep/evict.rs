@@ -5,13 +5,21 @@ use std::sync::Arc;
 
 use zibrato_core::frame::InstanceId;
 
-use super::slot::OVERHEAD;
-use super::{Keep, TOMBSTONES, Tombstone};
+use super::slot::SLOT;
+use super::{Effect, Keep, TOMBSTONES, Tombstone};
 
 impl Keep {
+    pub(super) fn make_room(&mut self, now: u64) {
+        for (id, level) in self.crowded() {
+            self.counts.evicted += 1;
+            let gone = self.forget(id, &level, now).map(Effect::Forget);
+            self.effects.extend(gone);
+        }
+    }
+
     /// Who has to go for want of room. The source that holds most gives first, and of its own what was heard
     /// longest ago: a source that floods the broker only displaces itself.
-    pub(super) fn crowded(&self) -> Vec<(InstanceId, Arc<str>)> {
+    fn crowded(&self) -> Vec<(InstanceId, Arc<str>)> {
         if self.slots <= self.limits.slots && self.bytes <= self.limits.bytes {
             return Vec::new();
         }
@@ -21,7 +29,7 @@ impl Keep {
         let mut sources: HashMap<&str, (usize, Vec<_>)> = HashMap::new();
         for (id, slot) in self.instances.iter().flat_map(|(id, s)| s.iter().map(move |s| (*id, s))) {
             let (bytes, slots) = sources.entry(&slot.source).or_default();
-            let own = slot.bytes + 2 * OVERHEAD;
+            let own = slot.bytes + SLOT;
             *bytes += own;
             slots.push((slot.heard, id, slot.level.clone(), own));
         }
@@ -51,7 +59,7 @@ impl Keep {
             self.instances.remove(&instance);
         }
         self.slots -= 1;
-        self.bytes -= slot.bytes + 2 * OVERHEAD;
+        self.bytes -= slot.bytes + SLOT;
         for position in slot.position.into_iter().chain(slot.retired.iter().filter_map(|s| s.position)) {
             self.log.remove(&position);
         }

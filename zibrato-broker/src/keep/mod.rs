@@ -21,7 +21,7 @@ use bytes::Bytes;
 use zibrato_core::ask::Cursor;
 use zibrato_core::frame::{Head, InstanceId};
 
-use slot::{Added, OVERHEAD, Slot};
+use slot::{Added, SLOT, Slot};
 
 /// How much is kept, and for how long.
 #[derive(Debug, Clone)]
@@ -211,6 +211,8 @@ pub struct Keep {
     buried: usize,
     levels: HashMap<Arc<str>, LevelCounts>,
     counts: Counts,
+    /// Made between two ticks.
+    effects: Vec<Effect>,
 }
 
 impl Keep {
@@ -228,16 +230,23 @@ impl Keep {
             buried: 0,
             levels: HashMap::new(),
             counts: Counts::default(),
+            effects: Vec::new(),
         }
     }
 
     /// Takes a frame in.
     pub fn take(&mut self, level: &str, head: &Head, frame: &[u8], now: u64) -> Taken {
-        self.place(level, head, frame, now).0
+        let taken = self.place(level, head, frame, now).0;
+        // A flood does not wait for the next tick.
+        let Limits { slots, bytes, .. } = self.limits;
+        if self.slots > slots + slots / 8 || self.bytes > bytes + bytes / 8 {
+            self.make_room(now);
+        }
+        taken
     }
 
     fn place(&mut self, level: &str, head: &Head, frame: &[u8], now: u64) -> (Taken, u64) {
-        let slots = self.instances.entry(head.instance).or_default();
+        let slots = self.instances.entry(head.instance).or_insert_with(|| Vec::with_capacity(1));
         let at = match slots.iter().position(|s| *s.level == *level) {
             Some(at) => at,
             None => {
@@ -253,7 +262,7 @@ impl Keep {
                 self.levels.entry(level.clone()).or_default().instances += 1;
                 slots.push(Slot::new(level, head.source.as_str().into()));
                 self.slots += 1;
-                self.bytes += 2 * OVERHEAD;
+                self.bytes += SLOT;
                 slots.len() - 1
             }
         };
@@ -363,7 +372,8 @@ impl Keep {
     /// Lets time pass: gives places in the log to whoever has fallen silent, forgets what is past the horizon
     /// or the limits. To be called about once a second; gives at most `writes` records to write.
     pub fn tick(&mut self, now: u64, writes: usize) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.effects);
+        let writes = effects.len().saturating_add(writes);
         let mut expired = Vec::new();
         let oldest = now.saturating_sub(self.limits.horizon);
         for (id, slots) in &mut self.instances {
@@ -388,11 +398,11 @@ impl Keep {
             }
         }
         self.counts.expired += expired.len() as u64;
-        let crowded = self.crowded();
-        self.counts.evicted += crowded.len() as u64;
-        for (id, level) in expired.into_iter().chain(crowded) {
+        for (id, level) in expired {
             effects.extend(self.forget(id, &level, now).map(Effect::Forget));
         }
+        self.make_room(now);
+        effects.append(&mut self.effects);
         self.clear_tombstones(now);
         effects
     }

@@ -6,14 +6,16 @@ use bytes::Bytes;
 use zibrato_core::frame::{Flags, Head};
 
 /// What an entry costs in memory besides the bytes of its frame, about.
-pub(super) const OVERHEAD: usize = 96;
+const OVERHEAD: usize = 96;
+/// What a slot costs in memory, about.
+pub(super) const SLOT: usize = 600;
 /// Most sets of one level of one instance that wait for parts or for a whole complete set.
 const SETS: usize = 64;
 /// A jump in the sequence counts for at most this many missed sets, so that one peer cannot spoil the counter.
 const GAP: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 /// An instance is silent after three intervals; an interval is taken to lie between these.
-const INTERVAL: std::ops::RangeInclusive<u64> = SECOND..=20 * SECOND;
+const INTERVAL: std::ops::RangeInclusive<u64> = SECOND..=60 * SECOND;
 
 /// One part of a set, as it came.
 #[derive(Debug, Clone)]
@@ -45,7 +47,15 @@ fn nature(flags: Flags) -> u64 {
 impl Set {
     fn new(head: &Head) -> Self {
         let (sequence, base, parts) = (head.sequence, head.base, head.parts);
-        Set { sequence, base, parts, flags: head.flags, held: Vec::new(), version: 0, position: None }
+        Set {
+            sequence,
+            base,
+            parts,
+            flags: head.flags,
+            held: Vec::with_capacity(1),
+            version: 0,
+            position: None,
+        }
     }
 
     fn same_set(&self, head: &Head) -> bool {
@@ -107,7 +117,7 @@ impl Slot {
         Slot {
             level,
             source,
-            sets: Vec::new(),
+            sets: Vec::with_capacity(1),
             retired: Vec::new(),
             highest: 0,
             frames: 0,
