@@ -34,6 +34,7 @@ pub struct Builder {
     deadline: Duration,
     spill: Option<PathBuf>,
     metrics: usize,
+    environment: bool,
 }
 
 /// What the publisher works with.
@@ -58,6 +59,7 @@ pub fn builder() -> Builder {
         deadline: Duration::from_secs(3),
         spill: None,
         metrics: limits::METRICS,
+        environment: true,
     }
 }
 
@@ -105,12 +107,20 @@ impl Builder {
         self
     }
 
+    /// Takes nothing from the environment: for programs with a command line of their own, which wins over it.
+    pub fn without_environment(mut self) -> Self {
+        self.environment = false;
+        self
+    }
+
     /// Starts sending. Keep the guard: its drop delivers the last totals.
     ///
     /// # Errors
     /// When a setting cannot be understood, something is installed already, or the system has no thread to give.
     pub fn install(self) -> Result<Guard, InstallError> {
-        let settings = self.settings(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        let asked = self.environment;
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| asked && !value.is_empty());
+        let settings = self.settings(variable)?;
         Guard::start(settings)
     }
 

@@ -81,22 +81,35 @@ impl Guard {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)
             )
     }
-}
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
+    /// Does what the drop does, and tells whether a broker has acknowledged the last totals; if not, that has been
+    /// said on stderr.
+    pub fn finish(mut self) -> bool {
+        self.end()
+    }
+
+    fn end(&mut self) -> bool {
+        let Some(thread) = self.thread.take() else { return false };
         if self.forks != fork::forks() {
             // A forked child has the guard, but neither the thread nor what it sent.
             std::mem::forget(thread);
-            return;
+            return false;
         }
         let (done, wait) = std::sync::mpsc::channel();
         // The thread keeps its own deadline; this one only guards against a system that does not schedule it.
-        if self.orders.send(Order::End(done)).is_ok() && wait.recv_timeout(self.patience).is_ok() {
+        let ordered = self.orders.send(Order::End(done)).is_ok();
+        let delivered = ordered.then(|| wait.recv_timeout(self.patience).ok()).flatten();
+        if delivered.is_some() {
             let _ = thread.join();
         }
         registry::set_installed(false);
         *installed() = None;
+        delivered == Some(true)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -23,8 +23,8 @@ use super::spill;
 pub(super) enum Order {
     /// Send now, and say so.
     Flush(std::sync::mpsc::Sender<()>),
-    /// Deliver the last totals, say so, and end.
-    End(std::sync::mpsc::Sender<()>),
+    /// Deliver the last totals, say whether a broker has them, and end.
+    End(std::sync::mpsc::Sender<bool>),
 }
 
 /// What the thread lets others read.
@@ -48,7 +48,8 @@ pub(super) fn run(
     orders: mpsc::UnboundedReceiver<Order>,
     board: &Board,
 ) {
-    runtime.block_on(Sender::new(settings, board).run(orders));
+    // The connections are tasks of the runtime, so they are made inside it.
+    runtime.block_on(async { Sender::new(settings, board).run(orders).await });
 }
 
 /// How long after the first acknowledgement of the end the other brokers' ones are waited for.
@@ -101,12 +102,14 @@ impl<'a> Sender<'a> {
                     let _ = done.send(());
                 }
                 Some(Some(Order::End(done))) => {
-                    self.end().await;
-                    let _ = done.send(());
+                    let _ = done.send(self.end().await);
                     return;
                 }
                 // The guard was leaked or is gone without a word: there is nobody to wait for.
-                Some(None) => return self.end().await,
+                Some(None) => {
+                    self.end().await;
+                    return;
+                }
             }
             self.carry_on().await;
         }
@@ -176,8 +179,9 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The last totals go to every broker until one has acknowledged them, or the deadline has passed.
-    async fn end(mut self) {
+    /// The last totals go to every broker until one has acknowledged them, or the deadline has passed; false in the
+    /// latter case.
+    async fn end(mut self) -> bool {
         let readings = registry::end();
         let retired = registry::take_retired();
         let now = clock::unix_nanos();
@@ -188,7 +192,7 @@ impl<'a> Sender<'a> {
         for push in std::mem::take(&mut self.pushes) {
             drop(push);
         }
-        let Some(mut hand_over) = self.hand_over.take() else { return };
+        let Some(mut hand_over) = self.hand_over.take() else { return true };
         let deadline = Instant::now() + self.deadline;
         hand_over.until(deadline, HandOver::is_done).await;
         if hand_over.is_done() {
@@ -205,6 +209,7 @@ impl<'a> Sender<'a> {
         if !left.is_empty() {
             self.say_undelivered(&left);
         }
+        left.is_empty()
     }
 
     fn say_undelivered(&self, left: &[Parcel]) {
