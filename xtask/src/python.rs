@@ -34,11 +34,9 @@ fn environment() -> Result<PathBuf, Failure> {
         run(command(interpreter, ["-m", "venv", "--clear"]).arg(&folder))
     };
     if make().is_err() {
-        // Debian's own interpreter keeps `venv` in a package apart.
-        setup::program("python3", "python3")?;
-        make().or_else(|why| {
-            if cfg!(unix) { setup::install("python3-venv") } else { Err(why) }.and_then(|()| make())
-        })?;
+        // Debian's own interpreter keeps `venv` in a package apart, which brings the interpreter if need be.
+        setup::install("python3-venv")?;
+        make()?;
     }
     run(command(&python, ["-m", "pip", "install", "--quiet", "--requirement"]).arg(&wanted))?;
     write(&stamp, &wanted_text)?;

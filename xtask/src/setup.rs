@@ -1,6 +1,8 @@
 //! What a fresh machine lacks.
 
-use crate::shell::{Failure, Outcome, command, output, run, works};
+use std::path::PathBuf;
+
+use crate::shell::{Failure, Outcome, cargo, command, output, run, works};
 
 /// Sees to it that a system program is there: installs `package` where this is Debian and we are root.
 ///
@@ -10,31 +12,39 @@ pub(crate) fn program(name: &str, package: &str) -> Outcome {
     if works(&mut command(name, ["--version"])) {
         return Ok(());
     }
-    let help = format!("find `{name}`; install it, on Debian with `apt-get install {package}`");
-    let is_root = output(&mut command("id", ["-u"])).is_ok_and(|id| id.trim() == "0");
-    if !is_root || !works(&mut command("apt-get", ["--version"])) {
-        return Err(Failure(help));
-    }
-    run(&mut command("apt-get", ["update", "-qq"]))?;
+    println!("`{name}` is missing");
     install(package)?;
-    if works(&mut command(name, ["--version"])) { Ok(()) } else { Err(Failure(help)) }
+    if works(&mut command(name, ["--version"])) {
+        return Ok(());
+    }
+    Err(Failure(format!("find `{name}` after {package} was installed")))
 }
 
-/// Installs a Debian package; for root only.
+/// Installs a system package where this is Debian and we are root.
+///
+/// # Errors
+/// When it is another system, or another user; says what to do.
 pub(crate) fn install(package: &str) -> Outcome {
+    let is_root = output(&mut command("id", ["-u"])).is_ok_and(|id| id.trim() == "0");
+    if !is_root || !works(&mut command("apt-get", ["--version"])) {
+        return Err(Failure(format!(
+            "find what Debian has in {package}: install it (`apt-get install {package}`)"
+        )));
+    }
+    run(&mut command("apt-get", ["update", "-qq"]))?;
     run(command("apt-get", ["install", "-y", "-qq", package]).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// Sees to it that a component of the Rust toolchain is there.
 pub(crate) fn component(subcommand: &str, name: &str) -> Outcome {
-    if works(&mut crate::shell::cargo([subcommand, "--version"])) {
+    if works(&mut cargo([subcommand, "--version"])) {
         return Ok(());
     }
     run(&mut command("rustup", ["component", "add", name]))
 }
 
 /// Where the toolchain keeps its libraries.
-pub(crate) fn sysroot() -> Result<std::path::PathBuf, Failure> {
+pub(crate) fn sysroot() -> Result<PathBuf, Failure> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     Ok(output(&mut command(rustc, ["--print", "sysroot"]))?.trim().into())
 }
