@@ -34,7 +34,7 @@ pub use run::run;
 pub use sender::{Sender, Sent};
 pub use settle::{Outcome, Rules, Settler};
 pub use shard::Shard;
-pub use state::State;
+pub use state::{Resharded, State, reshard};
 pub use status::{Figures, Status};
 /// What a metric is, and a sum that keeps whole increments exact.
 pub use zibrato_core::frame::{Kind, Total};

@@ -1,5 +1,7 @@
 //! A worker over real sockets: frames in at a broker, totals out at a backend.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! From frames through the state directory to the backend, by hand.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;

@@ -8,6 +8,7 @@
 
 mod codec;
 mod outbox;
+mod reshard;
 mod settled;
 
 use std::fs::{File, TryLockError};
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::shard::Shard;
 
 pub(crate) use outbox::Attempt;
+pub use reshard::{Resharded, reshard};
 pub(crate) use settled::Step;
 
 /// Says that a file is Zibrato's: "Zibr".

@@ -27,7 +27,7 @@ pub(crate) struct Step<'a> {
 /// Start, heard, sequence and points of an entry.
 type StoredEntry = (u64, u64, u64, Vec<u8>);
 /// Key, sequence, state and retired of a row.
-type StoredRow = (Vec<u8>, u64, Vec<u8>, Option<u64>);
+pub(super) type StoredRow = (Vec<u8>, u64, Vec<u8>, Option<u64>);
 
 impl State {
     /// What is kept but the entries, which are read one by one when they are needed.
@@ -175,7 +175,7 @@ impl State {
     }
 }
 
-fn write_horizon(tx: &Connection, horizon: Option<Horizon>) -> rusqlite::Result<()> {
+pub(super) fn write_horizon(tx: &Connection, horizon: Option<Horizon>) -> rusqlite::Result<()> {
     let Some(horizon) = horizon else { return Ok(()) };
     set_meta(tx, "horizon_upto", small(horizon.upto))?;
     set_meta(tx, "horizon_when", small(horizon.when))

@@ -1,5 +1,5 @@
 //! Frames made by hand, and workers driven by hand.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::Arc;
