@@ -22,13 +22,14 @@ pub struct Set {
     pub head: Head,
     /// Its rows.
     pub rows: Vec<Row>,
+    frame: usize,
 }
 
 impl Set {
     /// Its frames, stamped as sent at `now`. A set that is sent again is stamped again and keeps its sequence.
     pub fn frames(&self, now: u64) -> Vec<Vec<u8>> {
         let head = Head { sent_at: now.max(self.head.started_at), ..self.head.clone() };
-        encode_set(&head, &self.rows, limits::FRAME)
+        encode_set(&head, &self.rows, self.frame)
     }
 }
 
@@ -51,6 +52,14 @@ pub struct Publisher {
     source: Arc<str>,
     levels: BTreeMap<Arc<str>, Level>,
     traced: u64,
+    sizes: Sizes,
+}
+
+/// From how many bytes on a set is split, and a level no longer always sent as a whole.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    frame: usize,
+    always_complete: usize,
 }
 
 #[derive(Debug)]
@@ -62,6 +71,7 @@ struct Level {
     /// The bytes of the newest complete set; a small level always sends complete ones.
     bytes: usize,
     known: HashMap<Key, Known>,
+    sizes: Sizes,
 }
 
 /// What of a metric was sent last, and what was in the newest complete set: marks, not states.
@@ -101,7 +111,19 @@ impl Publisher {
             source: source.into(),
             levels: BTreeMap::new(),
             traced: 0,
+            sizes: Sizes { frame: limits::FRAME, always_complete: limits::ALWAYS_COMPLETE },
         }
+    }
+
+    /// The same with this id, which no instance must have had before.
+    pub fn with_instance(self, instance: InstanceId) -> Self {
+        Publisher { instance, ..self }
+    }
+
+    /// The same with other sizes than [`limits::FRAME`], from which on a set is split, and
+    /// [`limits::ALWAYS_COMPLETE`], from which on not every set of a level is complete.
+    pub fn with_sizes(self, frame: usize, always_complete: usize) -> Self {
+        Publisher { sizes: Sizes { frame, always_complete }, ..self }
     }
 
     /// Its id.
@@ -121,14 +143,14 @@ impl Publisher {
     pub fn collect(&mut self, readings: Vec<Reading>, now: u64) -> Vec<Set> {
         let mut sets = Vec::new();
         for (name, rows) in self.by_level(readings) {
-            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now));
+            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now, self.sizes));
             let due = now.saturating_sub(level.complete_at) >= COMPLETE_EVERY.as_nanos() as u64;
             let changed =
                 rows.iter().any(|row| level.known.get(&row.key).map(|k| k.latest) != Some(mark(&row.state)));
             if !changed && !due {
                 continue;
             }
-            let complete = due || level.bytes <= limits::ALWAYS_COMPLETE;
+            let complete = due || level.bytes <= level.sizes.always_complete;
             let set = level.next(&name, self.instance, &self.source, rows, complete, Flags::default(), now);
             sets.push(set);
         }
@@ -142,7 +164,7 @@ impl Publisher {
             by_level.entry(name.clone()).or_default();
         }
         let sets = by_level.into_iter().map(|(name, rows)| {
-            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now));
+            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now, self.sizes));
             level.next(&name, self.instance, &self.source, rows, true, Flags::LAST, now)
         });
         sets.collect()
@@ -152,7 +174,7 @@ impl Publisher {
     /// because no later set has those metrics.
     pub fn retire(&mut self, readings: Vec<Reading>, now: u64) -> Vec<Set> {
         let sets = self.by_level(readings).into_iter().map(|(name, rows)| {
-            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now));
+            let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now, self.sizes));
             for row in &rows {
                 level.known.remove(&row.key);
             }
@@ -174,7 +196,7 @@ impl Publisher {
 }
 
 impl Level {
-    fn new(rows: &[Row], now: u64) -> Self {
+    fn new(rows: &[Row], now: u64, sizes: Sizes) -> Self {
         let totals = rows.iter().filter(|row| !matches!(row.state, State::Description(_)));
         Level {
             started_at: totals.map(|row| row.key.born).min().unwrap_or(now),
@@ -183,6 +205,7 @@ impl Level {
             complete_at: 0,
             bytes: 0,
             known: HashMap::new(),
+            sizes,
         }
     }
 
@@ -242,6 +265,6 @@ impl Level {
             flags,
             source: source.to_string(),
         };
-        Set { level: name.clone(), head, rows }
+        Set { level: name.clone(), head, rows, frame: self.sizes.frame }
     }
 }
