@@ -181,7 +181,7 @@ fn said_if_panicked<T>(result: Result<T, tokio::task::JoinError>) {
     }
 }
 
-fn restore(keep: &mut Keep, loaded: Loaded, now: u64) {
+pub(crate) fn restore(keep: &mut Keep, loaded: Loaded, now: u64) {
     let (mut frames, mut bad) = (0u64, 0u64);
     for tombstone in loaded.tombstones {
         keep.restore_tombstone(tombstone);
@@ -234,7 +234,8 @@ async fn main_sockets_at(config: &Config, port: u16) -> Result<(Socket, Socket, 
     if port > u16::MAX - 2 {
         return Err(Error::NoPorts { port });
     }
-    let (publish, router, pull) = (sockets::publish(), sockets::ask(), sockets::intake(SocketType::Pull));
+    let (publish, router, pull) =
+        (sockets::publish(sockets::TOPIC), sockets::ask(), sockets::intake(SocketType::Pull));
     // Publishers reconnect sooner than subscribers do: had they found the door open first, a second's worth
     // of frames would have passed with nobody there to see them.
     listen(&publish, &config.listen, port + 1).await?;
@@ -252,7 +253,7 @@ async fn legacy_sockets(host: &str, wanted: u16) -> Result<(u16, Socket, Socket)
         if port == u16::MAX {
             return Err(Error::NoPorts { port });
         }
-        let (subscribe, publish) = (sockets::intake(SocketType::Sub), sockets::publish());
+        let (subscribe, publish) = (sockets::intake(SocketType::Sub), sockets::publish(sockets::LINE));
         let bound = async {
             subscribe
                 .subscribe("")

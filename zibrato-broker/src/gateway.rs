@@ -10,6 +10,8 @@ use crate::shared::{Shared, add};
 use crate::stop::Stop;
 
 const BATCH: usize = 256;
+/// Most lines that are still taken when the broker stops.
+const LEFT: usize = 100_000;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Passes old lines on unchanged and turns them into frames, until `stop`; then ends the gateway's instance.
@@ -38,8 +40,8 @@ pub(crate) async fn run(shared: Arc<Shared>, subscribe: Socket, publish: Socket,
         }
         tokio::task::yield_now().await;
     }
-    // What has arrived already still counts.
-    while let Ok(message) = subscribe.try_recv() {
+    // What has arrived already still counts, but not what keeps coming.
+    for message in std::iter::from_fn(|| subscribe.try_recv().ok()).take(LEFT) {
         take(&shared, &mut gateway, &message);
         pass_on(&shared, &publish, message).await;
     }

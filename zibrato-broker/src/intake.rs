@@ -11,6 +11,8 @@ use crate::stop::Stop;
 
 /// Most messages that are taken at once.
 const BATCH: usize = 256;
+/// Most batches that are still taken when the broker stops.
+const LEFT: usize = 1000;
 
 pub(crate) async fn run(shared: Arc<Shared>, pull: Socket, mut stop: Stop) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -25,19 +27,31 @@ pub(crate) async fn run(shared: Arc<Shared>, pull: Socket, mut stop: Stop) {
             Err(Error::Closed) => break,
             Err(error) => shared.refusals.count("in", "receive", error),
         }
-        {
-            let mut keep = shared.keep();
-            let now = shared.clock.now();
-            batch.retain(|message| take(&shared, &mut keep, message, now));
-        }
-        for message in batch.drain(..) {
-            shared.publish(message).await;
-        }
+        pass(&shared, &mut batch).await;
         // The batch may have been taken and passed on without waiting once; others want to run, too.
         tokio::task::yield_now().await;
     }
-    // Nobody waits for anything here, so nothing is lost by closing at once.
+    // What has arrived already is still taken, but not what keeps coming.
+    for _ in 0..LEFT {
+        if pull.try_recv_many_into(BATCH, &mut batch).is_err() || batch.is_empty() {
+            break;
+        }
+        pass(&shared, &mut batch).await;
+    }
+    // Nothing is sent here, so there is nothing to linger for.
     let _ = pull.close().await;
+}
+
+/// Keeps and publishes what is sound of a batch, and empties it.
+async fn pass(shared: &Shared, batch: &mut Vec<Message>) {
+    {
+        let mut keep = shared.keep();
+        let now = shared.clock.now();
+        batch.retain(|message| take(shared, &mut keep, message, now));
+    }
+    for message in batch.drain(..) {
+        shared.publish(message).await;
+    }
 }
 
 /// Keeps a message if it is sound; says whether to pass it on.

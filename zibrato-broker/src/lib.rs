@@ -34,6 +34,8 @@ mod shared;
 mod sockets;
 mod stop;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use broker::{Addresses, Broker, run};
 pub use config::Config;

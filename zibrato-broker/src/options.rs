@@ -16,7 +16,7 @@ pub struct Options {
     #[arg(long, env = "ZIBRATO_PORT", default_value_t = 5550)]
     pub port: u16,
 
-    /// Directory of the state file, or "none" to keep everything in memory only [default:
+    /// Directory of the state file, or "none" to keep everything in memory only [default: $STATE_DIRECTORY,
     /// $XDG_STATE_HOME/zibrato/broker or ~/.local/state/zibrato/broker].
     #[arg(long, env = "ZIBRATO_STATE", value_name = "DIR|none")]
     pub state: Option<PathBuf>,
@@ -70,9 +70,13 @@ impl Options {
     }
 }
 
-/// Where the state is kept when nothing is said: as the XDG base directory specification has it.
+/// Where the state is kept when nothing is said: where systemd wants it, else as the XDG base directory
+/// specification has it.
 fn default_state() -> Result<PathBuf, Error> {
     let given = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    if let Some(directory) = given("STATE_DIRECTORY") {
+        return Ok(directory);
+    }
     let base = given("XDG_STATE_HOME")
         .or_else(|| given("HOME").map(|home| home.join(".local/state")))
         .or_else(|| given("LOCALAPPDATA"))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use omq_tokio::{KeepAlive, Options, Socket, SocketType};
+use omq_tokio::{KeepAlive, Options, Socket, SocketType, SubscriptionAdmission};
 use zibrato_core::limits;
 
 use crate::error::Error;
@@ -13,6 +13,11 @@ const SLACK: usize = 64 << 10;
 /// Messages that wait in the broker for one subscriber, and bytes; beyond either it misses what comes.
 const BEHIND: u32 = 20_000;
 const BEHIND_BYTES: usize = 16 << 20;
+
+/// Longest topic: a level and its bar.
+pub(crate) const TOPIC: usize = limits::LEVEL + 1;
+/// Longest start of an old line that a subscription may ask for.
+pub(crate) const LINE: usize = 1024;
 
 fn options() -> Options {
     let keepalive =
@@ -32,12 +37,16 @@ pub(crate) fn intake(kind: SocketType) -> Socket {
     Socket::new(kind, options)
 }
 
-pub(crate) fn publish() -> Socket {
+/// A PUB socket whose topics have at most `longest` bytes: longer subscriptions match nothing, and are not
+/// remembered.
+pub(crate) fn publish(longest: usize) -> Socket {
     let mut options = options().send_hwm(BEHIND);
     options.transmit_slot_cap = Some(BEHIND_BYTES);
     options.linger = Some(Duration::from_secs(1));
     // A subscriber has nothing to send but subscriptions.
     options.max_message_size = Some(SLACK);
+    options.subscription_admission =
+        Some(SubscriptionAdmission::new(move |request| request.prefix.len() <= longest));
     Socket::new(SocketType::Pub, options)
 }
 

@@ -212,7 +212,7 @@ impl Store {
         Ok(Writer { jobs, waiting, thread })
     }
 
-    fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
+    pub(crate) fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
         let transaction = self.db.transaction()?;
         for job in group {
             match job {

@@ -199,6 +199,43 @@ async fn a_subscriber_that_does_not_read_delays_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_subscriber_with_endless_subscriptions_delays_nobody() {
+    let broker = start(config()).await;
+    let address = broker.addresses.publish.trim_start_matches("tcp://").to_owned();
+    let before = resident();
+    let many = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&ready("SUB")).unwrap();
+        // 60 MB of subscriptions that no topic can match, and some thousand that one could.
+        let mut bytes = vec![2];
+        bytes.extend(60_000u64.to_be_bytes());
+        bytes.push(1);
+        bytes.resize(9 + 60_000, b'x');
+        for n in 0..1000u32 {
+            bytes[10..14].copy_from_slice(&n.to_be_bytes());
+            stream.write_all(&bytes).unwrap();
+        }
+        for n in 0..20_000u32 {
+            let prefix = format!("level{n}|");
+            let frame = [&[0, prefix.len() as u8 + 1, 1][..], prefix.as_bytes()].concat();
+            stream.write_all(&frame).unwrap();
+        }
+        stream
+    });
+    let many = many.await.unwrap();
+    let seen = subscriber(&broker.addresses, &["info|"]).await;
+    let push_end = connected(SocketType::Push, &broker.addresses.push).await;
+    for n in 1..1000 {
+        push(&push_end, "info|", &complete(1, n, 1)).await;
+        assert_eq!(next(&seen).await[1], complete(1, n, 1));
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 50 << 20, "grew by {grown} bytes");
+    drop(many);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_asker_that_does_not_read_delays_nobody() {
     let broker = start(config()).await;
     let push_end = connected(SocketType::Push, &broker.addresses.push).await;
