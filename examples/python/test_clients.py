@@ -274,6 +274,22 @@ class Clients(unittest.TestCase):
         self.assertEqual(totals["info", "counter", "parent"]["whole"], 5)
         self.assertEqual(totals["info", "counter", "child"]["whole"], 3)
 
+    def test_broker_shows_that_it_lives(self):
+        self.start()
+        sub = zmq.Context.instance().socket(zmq.SUB)
+        self.addCleanup(sub.close)
+        sub.connect(f"tcp://127.0.0.1:{self.port + 1}")
+        sub.subscribe("beat|")
+        boots, times = set(), []
+        for _ in range(3):
+            self.assertTrue(sub.poll(30_000))
+            topic, beat = sub.recv_multipart()
+            boot, sent_at = wire.decode_beat(beat)
+            self.assertEqual((topic, wire.encode_beat(boot, sent_at)), (b"beat|", beat))
+            boots.add(boot)
+            times.append(sent_at)
+        self.assertEqual((len(boots), times), (1, sorted(times)))
+
     def test_tail_prints_what_passes(self):
         self.start()
         options = ["--broker", self.address, "--json", "--levels", "info"]

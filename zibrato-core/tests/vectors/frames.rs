@@ -1,189 +1,13 @@
-//! `docs/wire-vectors.json`, which clients in other languages test themselves with, is what this crate does.
-//!
-//! `ZIBRATO_BLESS=1 cargo test -p zibrato-core --test vectors` writes the file anew.
+//! Frames: good ones, ones with bad rows, and ones that are refused.
 
-#![allow(clippy::unwrap_used, reason = "a test; helpers outside #[test] functions are not told apart")]
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use serde::Serialize;
-use zibrato_core::ask::{Cursor, Message};
 use zibrato_core::frame::*;
-use zibrato_core::histogram::{self, Buckets, Histogram, Place};
+use zibrato_core::histogram::Histogram;
 use zibrato_core::{level, limits};
 
-/// 2026-01-02 03:04:05 UTC. All times are multiples of 256 ns, so that a JSON reader that has only floating
-/// point numbers reads them right.
-const START: u64 = 1_767_323_045_000_000_000;
-const SECOND: u64 = 1_000_000_000;
-const ID: InstanceId = InstanceId(*b"0123456789abcdef");
-const BOOT: [u8; 16] = [0xb0; 16];
+use crate::meaning::{FrameVector, HeadMeaning, RefusedFrame, meaning};
+use crate::{ID, SECOND, START, hex};
 
-#[derive(Serialize)]
-struct FrameVector {
-    name: &'static str,
-    topic: String,
-    hex: String,
-    /// Whether encoding what is below gives these very bytes.
-    exact: bool,
-    head: HeadMeaning,
-    rows: Vec<RowMeaning>,
-    skipped: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct HeadMeaning {
-    instance: String,
-    started_at: u64,
-    sequence: u64,
-    base: u64,
-    part: u32,
-    parts: u32,
-    sent_at: u64,
-    flags: Vec<&'static str>,
-    source: String,
-}
-
-#[derive(Serialize)]
-struct RowMeaning {
-    kind: &'static str,
-    name: String,
-    source: String,
-    tags: BTreeMap<String, String>,
-    born: u64,
-    trace: Option<u64>,
-    state: StateMeaning,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum StateMeaning {
-    Total(TotalMeaning),
-    Spread {
-        sum: TotalMeaning,
-        min: Option<f64>,
-        max: Option<f64>,
-        zero: u64,
-        positive: Vec<(i32, u64)>,
-        negative: Vec<(i32, u64)>,
-        count: u64,
-    },
-    Gauge {
-        value: f64,
-        set_at: u64,
-        statistics: Option<StatisticsMeaning>,
-    },
-    Point {
-        number: u64,
-        time: u64,
-        value: f64,
-    },
-    Description {
-        unit: String,
-        help: String,
-    },
-}
-
-#[derive(Serialize)]
-struct TotalMeaning {
-    whole: i64,
-    float: f64,
-}
-
-#[derive(Serialize)]
-struct StatisticsMeaning {
-    count: u64,
-    sum: f64,
-    min: Option<f64>,
-    max: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct RefusedFrame {
-    name: &'static str,
-    hex: String,
-    why: String,
-}
-
-#[derive(Serialize)]
-struct AskVector {
-    name: &'static str,
-    parts: Vec<String>,
-    #[serde(flatten)]
-    message: MessageMeaning,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "word", rename_all = "lowercase")]
-enum MessageMeaning {
-    Hand { topic: String, frame: String },
-    Ack { instance: String, level: String, sequence: u64 },
-    Ask { id: u64, levels: Vec<String>, cursor: Option<CursorMeaning> },
-    Kept { id: u64, index: u64, held: u64, topic: String, frame: String },
-    Done { id: u64, count: u64, cursor: CursorMeaning },
-    Info { id: u64 },
-    Told { id: u64, json: String },
-    Refused { why: String },
-}
-
-#[derive(Serialize)]
-struct CursorMeaning {
-    boot: String,
-    position: u64,
-}
-
-#[derive(Serialize)]
-struct RefusedAsk {
-    name: &'static str,
-    parts: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct BeatVector {
-    name: &'static str,
-    topic: &'static str,
-    hex: String,
-    version: u64,
-    boot: String,
-    sent_at: u64,
-}
-
-#[derive(Serialize)]
-struct PlaceVector {
-    value: f64,
-    side: &'static str,
-    index: Option<i32>,
-    lower: Option<f64>,
-    upper: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct QuantileVector {
-    values: Vec<f64>,
-    zero: u64,
-    positive: Vec<(i32, u64)>,
-    negative: Vec<(i32, u64)>,
-    quantiles: Vec<(f64, f64)>,
-}
-
-#[derive(Serialize)]
-struct NameVector {
-    text: String,
-    as_name: bool,
-    as_level: bool,
-}
-
-fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// To nine digits, because the last ones of `exp2` differ between platforms.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.8e}").parse().unwrap()
-}
-
-fn head(sequence: u64, base: u64, flags: Flags) -> Head {
+pub(crate) fn head(sequence: u64, base: u64, flags: Flags) -> Head {
     Head {
         instance: ID,
         started_at: START,
@@ -206,7 +30,7 @@ fn row(kind: Kind, name: &str, state: State) -> Row {
     Row { key, state, trace: None }
 }
 
-fn counter(name: &str, whole: i64, float: f64) -> Row {
+pub(crate) fn counter(name: &str, whole: i64, float: f64) -> Row {
     row(Kind::Counter, name, State::Total(Total { whole, float }))
 }
 
@@ -214,7 +38,7 @@ fn gauge(name: &str, value: f64, statistics: Option<(u64, f64, Option<Span>)>) -
     row(Kind::Gauge, name, State::Gauge(Gauge { value, set_at: START + 512_000, statistics }))
 }
 
-fn histogram_of(values: &[f64]) -> Histogram {
+pub(crate) fn histogram_of(values: &[f64]) -> Histogram {
     let mut histogram = Histogram::default();
     values.iter().for_each(|v| assert!(histogram.record(*v), "{v} is refused"));
     histogram
@@ -224,49 +48,10 @@ fn spread(kind: Kind, name: &str, sum: Total, span: Option<Span>, values: &[f64]
     row(kind, name, State::Spread(Spread { sum, span, histogram: histogram_of(values) }))
 }
 
-fn sole(head: &Head, rows: &[Row]) -> Vec<u8> {
+pub(crate) fn sole(head: &Head, rows: &[Row]) -> Vec<u8> {
     let mut frames = encode_set(head, rows, limits::FRAME);
     assert_eq!(frames.len(), 1);
     frames.remove(0)
-}
-
-fn meaning(row: &Row) -> RowMeaning {
-    let total = |t: Total| TotalMeaning { whole: t.whole, float: t.float };
-    let state = match &row.state {
-        State::Total(t) => StateMeaning::Total(total(*t)),
-        State::Spread(s) => StateMeaning::Spread {
-            sum: total(s.sum),
-            min: s.span.map(|s| s.min),
-            max: s.span.map(|s| s.max),
-            zero: s.histogram.zero,
-            positive: s.histogram.positive.pairs().to_vec(),
-            negative: s.histogram.negative.pairs().to_vec(),
-            count: s.histogram.count(),
-        },
-        State::Gauge(g) => StateMeaning::Gauge {
-            value: g.value,
-            set_at: g.set_at,
-            statistics: g.statistics.map(|(count, sum, span)| StatisticsMeaning {
-                count,
-                sum,
-                min: span.map(|s| s.min),
-                max: span.map(|s| s.max),
-            }),
-        },
-        State::Point(p) => StateMeaning::Point { number: p.number, time: p.time, value: p.value },
-        State::Description(d) => {
-            StateMeaning::Description { unit: d.unit.to_string(), help: d.help.to_string() }
-        }
-    };
-    RowMeaning {
-        kind: row.key.kind.name(),
-        name: row.key.name.to_string(),
-        source: row.key.source.to_string(),
-        tags: row.key.tags.iter().map(|(n, v)| (n.into(), v.into())).collect(),
-        born: row.key.born,
-        trace: row.trace,
-        state,
-    }
 }
 
 /// A vector of bytes that decode to exactly these rows, after which these were skipped.
@@ -313,7 +98,7 @@ fn exact(name: &'static str, head: &Head, rows: &[Row]) -> FrameVector {
     vector
 }
 
-fn frames() -> Vec<FrameVector> {
+pub(crate) fn frames() -> Vec<FrameVector> {
     let mut vectors = vec![
         exact("a complete set of one counter", &complete(1), &[counter("requests", 3, 0.0)]),
         exact(
@@ -519,7 +304,7 @@ fn odd_frames() -> Vec<FrameVector> {
     vectors
 }
 
-fn refused_frames() -> Vec<RefusedFrame> {
+pub(crate) fn refused_frames() -> Vec<RefusedFrame> {
     let good = sole(&complete(1), &[counter("requests", 3, 0.0)]);
     let changed = |change: &dyn Fn(&mut Head)| {
         let mut head = complete(3);
@@ -557,188 +342,4 @@ fn refused_frames() -> Vec<RefusedFrame> {
         RefusedFrame { name, hex: hex(bytes), why: why.to_string() }
     });
     refused.collect()
-}
-
-fn asks() -> Vec<AskVector> {
-    let set = sole(&head(12, 12, Flags::COMPLETE.with(Flags::LAST)), &[counter("requests", 9, 0.0)]);
-    let (topic, cursor) = (level::topic("info").into_bytes(), Cursor { boot: BOOT, position: 300 });
-    let both = vec!["info".to_string(), "error".to_string()];
-    let vectors = [
-        ("a part of a last set", Message::Hand { topic: topic.clone(), frame: set.clone() }),
-        ("the whole set is kept", Message::Ack { instance: ID, level: "info".into(), sequence: 12 }),
-        ("everything of every level", Message::Ask { id: 1, levels: vec![], cursor: None }),
-        ("what is new at two levels", Message::Ask { id: 2, levels: both, cursor: Some(cursor) }),
-        ("a kept frame", Message::Kept { id: 2, index: 0, held: 5 * SECOND, topic, frame: set }),
-        ("the end of an answer", Message::Done { id: 2, count: 1, cursor }),
-        ("tell about yourself", Message::Info { id: 3 }),
-        ("what it tells", Message::Told { id: 3, json: r#"{"instances":1}"#.into() }),
-        ("not understood", Message::Refused { why: "read the frame: truncated".into() }),
-    ];
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let cursor = |c: Cursor| CursorMeaning { boot: hex(c.boot), position: c.position };
-    let vectors = vectors.into_iter().map(|(name, message)| {
-        let parts = message.encode();
-        assert_eq!(Message::decode(&parts).as_ref(), Ok(&message), "{name}");
-        let message = match message {
-            Message::Hand { topic, frame } => MessageMeaning::Hand { topic: text(topic), frame: hex(frame) },
-            Message::Ack { instance, level, sequence } => {
-                MessageMeaning::Ack { instance: instance.to_string(), level, sequence }
-            }
-            Message::Ask { id, levels, cursor: c } => {
-                MessageMeaning::Ask { id, levels, cursor: c.map(cursor) }
-            }
-            Message::Kept { id, index, held, topic, frame } => {
-                MessageMeaning::Kept { id, index, held, topic: text(topic), frame: hex(frame) }
-            }
-            Message::Done { id, count, cursor: c } => MessageMeaning::Done { id, count, cursor: cursor(c) },
-            Message::Info { id } => MessageMeaning::Info { id },
-            Message::Told { id, json } => MessageMeaning::Told { id, json },
-            Message::Refused { why } => MessageMeaning::Refused { why },
-        };
-        AskVector { name, parts: parts.iter().map(hex).collect(), message }
-    });
-    vectors.collect()
-}
-
-fn refused_asks() -> Vec<RefusedAsk> {
-    let vectors: [(&'static str, &[&[u8]]); 6] = [
-        ("no part", &[]),
-        ("an unknown word", &[b"hello", b"\x90"]),
-        ("a hand without its frame", &[b"hand", b"info|"]),
-        ("an ask without its array", &[b"ask"]),
-        ("an ask with too few items", &[b"ask", b"\x92\x01\x90"]),
-        ("an id that is no number", &[b"info", b"\x91\xa1x"]),
-    ];
-    let refused = vectors.into_iter().map(|(name, parts)| {
-        assert!(Message::decode(parts).is_err(), "{name}");
-        RefusedAsk { name, parts: parts.iter().map(hex).collect() }
-    });
-    refused.collect()
-}
-
-fn beats() -> Vec<BeatVector> {
-    let sent_at = START + SECOND;
-    let mut bytes = vec![0x93, 1, 0xc4, 16];
-    bytes.extend(BOOT);
-    bytes.push(0xcf);
-    bytes.extend(sent_at.to_be_bytes());
-    vec![BeatVector { name: "a beat", topic: "beat|", hex: hex(bytes), version: 1, boot: hex(BOOT), sent_at }]
-}
-
-fn places() -> Vec<PlaceVector> {
-    let values = [
-        0.0,
-        1.0,
-        2.0,
-        3.0,
-        10.0,
-        1000.0,
-        1e6,
-        2.5e9,
-        1e18,
-        1.5e19,
-        0.5,
-        0.001,
-        1e-9,
-        -5.0,
-        (-64f64).exp2(),
-        (-65f64).exp2(),
-        1e300,
-        -1e300,
-    ];
-    let vectors = values.map(|value| {
-        let (side, index) = match histogram::place_of(value).unwrap() {
-            Place::Zero => ("zero", None),
-            Place::Positive(i) => ("positive", Some(i)),
-            Place::Negative(i) => ("negative", Some(i)),
-        };
-        if (1.0..1.8e19).contains(&value) && value.fract() == 0.0 {
-            assert_eq!(index, Some(histogram::index_of_whole(value as u64)), "{value}");
-        }
-        let edge = |i: i32| rounded(histogram::lower_edge(i));
-        PlaceVector { value, side, index, lower: index.map(edge), upper: index.map(|i| edge(i + 1)) }
-    });
-    vectors.into()
-}
-
-fn quantiles() -> Vec<QuantileVector> {
-    let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
-    let lists = [vec![7.0], vec![0.0, 0.0, 5.0], vec![-3.0, -1.0, 0.0, 1.0, 3.0], hundred];
-    let vectors = lists.map(|values| {
-        let histogram = histogram_of(&values);
-        let again = Histogram {
-            zero: histogram.zero,
-            positive: Buckets::from_pairs(histogram.positive.pairs().iter().copied()),
-            negative: Buckets::from_pairs(histogram.negative.pairs().iter().copied()),
-        };
-        assert_eq!(histogram, again);
-        let quantile = |q| (q, rounded(histogram.quantile(q).unwrap()));
-        QuantileVector {
-            zero: histogram.zero,
-            positive: histogram.positive.pairs().to_vec(),
-            negative: histogram.negative.pairs().to_vec(),
-            quantiles: [0.0, 0.5, 0.9, 0.99, 1.0].map(quantile).into(),
-            values,
-        }
-    });
-    vectors.into()
-}
-
-fn names() -> Vec<NameVector> {
-    let texts = [
-        "info",
-        "",
-        "beat",
-        "zibrato",
-        "two words",
-        "a|b",
-        "a,b",
-        "größe",
-        "tab\there",
-        "nul\0",
-        "x.y-z_1/é",
-    ];
-    let long = ["l".repeat(32), "l".repeat(33), "n".repeat(255), "n".repeat(256), "é".repeat(127) + "xx"];
-    let vectors = texts.into_iter().map(String::from).chain(long).map(|text| NameVector {
-        as_name: limits::check_name(&text).is_ok(),
-        as_level: limits::check_level(&text).is_ok(),
-        text,
-    });
-    vectors.collect()
-}
-
-fn section<T: Serialize>(name: &str, vectors: &[T]) -> String {
-    let lines: Vec<String> =
-        vectors.iter().map(|v| format!("    {}", serde_json::to_string(v).unwrap())).collect();
-    format!("  {name:?}: [\n{}\n  ]", lines.join(",\n"))
-}
-
-#[test]
-fn the_file_says_what_the_code_does() {
-    let sections = [
-        r#"  "about": "Test vectors of docs/wire.md, written by zibrato-core/tests/vectors.rs; hex is bytes.""#.to_string(),
-        section("frames", &frames()),
-        section("refused_frames", &refused_frames()),
-        section("asks", &asks()),
-        section("refused_asks", &refused_asks()),
-        section("beats", &beats()),
-        section("places", &places()),
-        section("quantiles", &quantiles()),
-        section("names", &names()),
-    ];
-    let text = format!("{{\n{}\n}}\n", sections.join(",\n"));
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/wire-vectors.json");
-    if std::env::var_os("ZIBRATO_BLESS").is_some() {
-        std::fs::write(&path, &text).unwrap();
-    }
-    let file = std::fs::read_to_string(&path).unwrap().replace("\r\n", "\n");
-    for (number, (is, ought)) in file.lines().zip(text.lines()).enumerate() {
-        assert_eq!(
-            is,
-            ought,
-            "line {} of docs/wire-vectors.json; ZIBRATO_BLESS=1 writes it anew",
-            number + 1
-        );
-    }
-    assert_eq!(file.lines().count(), text.lines().count());
 }
