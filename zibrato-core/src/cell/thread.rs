@@ -63,8 +63,12 @@ pub(crate) fn with_registry<R>(work: impl FnOnce(&mut Inner, Thread) -> R) -> Op
         }
     };
     let result = work(&mut inner, thread);
+    let warning = inner.warning();
     // Fairly, so that a reader that comes again at once does not keep a thread waiting that only wants to join.
     MutexGuard::unlock_fair(inner);
+    if let Some(warning) = warning {
+        eprintln!("{warning}");
+    }
     PHASE.set(if gone { Phase::Gone } else { Phase::Live });
     Some(result)
 }

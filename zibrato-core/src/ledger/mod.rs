@@ -60,7 +60,7 @@ pub struct Arrival {
 pub struct Counts {
     /// Frames merged.
     pub frames: u64,
-    /// Frames refused because they were held for longer than the horizon.
+    /// Frames refused because they had been held for too long.
     pub too_old: u64,
     /// Sequences that were passed over when a newer one came.
     pub gaps: u64,
@@ -86,6 +86,7 @@ pub struct Ledger {
     levels: BTreeSet<Arc<str>>,
     slacks: Slacks,
     horizon: u64,
+    oldest: u64,
     counts: Counts,
 }
 
@@ -100,8 +101,15 @@ impl Ledger {
             levels: BTreeSet::new(),
             slacks,
             horizon,
+            oldest: HORIZON,
             counts: Counts::default(),
         }
+    }
+
+    /// The same, but refusing frames that a broker has held for longer than `oldest` nanoseconds; [`HORIZON`] by
+    /// default, which is as long as brokers hold them.
+    pub fn with_oldest(self, oldest: u64) -> Self {
+        Ledger { oldest, ..self }
     }
 
     /// What has been settled.
@@ -159,7 +167,7 @@ impl Ledger {
 
     /// Merges a frame that came under `level`; false if it was refused because it had been held for too long.
     pub fn merge(&mut self, level: &str, frame: Frame, arrival: Arrival) -> bool {
-        if arrival.held > self.horizon {
+        if arrival.held > self.oldest {
             self.counts.too_old += 1;
             return false;
         }

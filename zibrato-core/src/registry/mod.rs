@@ -47,9 +47,21 @@ pub(crate) struct Inner {
     retired: Vec<Reading>,
     limit: usize,
     installed: bool,
+    nobody: Nobody,
     overflowed: bool,
     bad_names: bool,
 }
+
+/// That something is measured and nobody carries it away.
+#[derive(Debug)]
+struct Nobody {
+    since: Option<u64>,
+    warned: bool,
+    due: bool,
+}
+
+/// How long a program may measure before somebody is expected to carry it away, in nanoseconds.
+const PATIENCE: u64 = 10_000_000_000;
 
 impl Inner {
     const fn new() -> Self {
@@ -65,13 +77,32 @@ impl Inner {
             retired: Vec::new(),
             limit: limits::METRICS,
             installed: false,
+            nobody: Nobody { since: None, warned: false, due: false },
             overflowed: false,
             bad_names: false,
         }
     }
 
+    /// Notes that somebody measures, which after a while is worth a warning if nothing is installed.
+    fn note_use(&mut self) {
+        if cfg!(feature = "warn") && !self.installed && !self.nobody.warned {
+            let now = clock::nanos();
+            let due = now.saturating_sub(*self.nobody.since.get_or_insert(now)) > PATIENCE;
+            (self.nobody.warned, self.nobody.due) = (due, due);
+        }
+    }
+
+    /// The warning that is due, once.
+    pub(crate) fn warning(&mut self) -> Option<&'static str> {
+        std::mem::take(&mut self.nobody.due).then_some(
+            "zibrato: this program measures, but nothing is installed that sends it; call zibrato::install() and \
+             keep its guard until the end of main",
+        )
+    }
+
     /// A new thread's number.
     pub(crate) fn join(&mut self) -> usize {
+        self.note_use();
         let thread = self.threads.iter().position(Option::is_none).unwrap_or(self.threads.len());
         if thread == self.threads.len() {
             self.threads.push(None);
@@ -120,6 +151,7 @@ impl Inner {
             self.overflowed = true;
             return self.resolve_id(Id::stand_in(OVERFLOW, &id.level, id.kind), statistics);
         }
+        self.note_use();
         let number = self.free.pop().unwrap_or(self.metrics.len() as u32);
         if number as usize == self.metrics.len() {
             self.metrics.push(None);

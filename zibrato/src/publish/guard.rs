@@ -62,7 +62,7 @@ impl Guard {
         let posted = board.clone();
         let thread = std::thread::Builder::new()
             .name("zibrato".into())
-            .spawn(move || thread::run(&runtime, settings, inbox, &posted))
+            .spawn(move || thread::run(runtime, settings, inbox, &posted))
             .map_err(InstallError::Thread)?;
         *place = Some(Installed { forks: fork::forks(), board });
         registry::set_installed(true);

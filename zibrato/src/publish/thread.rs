@@ -43,13 +43,15 @@ impl Board {
 }
 
 pub(super) fn run(
-    runtime: &Runtime,
+    runtime: Runtime,
     settings: Settings,
     orders: mpsc::UnboundedReceiver<Order>,
     board: &Board,
 ) {
     // The connections are tasks of the runtime, so they are made inside it.
     runtime.block_on(async { Sender::new(settings, board).run(orders).await });
+    // Not waiting for a name look-up that may still hang.
+    runtime.shutdown_background();
 }
 
 /// How long after the first acknowledgement of the end the other brokers' ones are waited for.

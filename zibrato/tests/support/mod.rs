@@ -36,6 +36,7 @@ impl TestBroker {
         TestBroker { url: format!("tcp://127.0.0.1:{port}"), stop: Some(stop), thread: Some(thread) }
     }
 
+    #[allow(dead_code, reason = "not every test file restarts its broker")]
     pub(crate) fn port(&self) -> u16 {
         self.url.rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port")
     }
@@ -84,6 +85,7 @@ impl TestBroker {
         }
     }
 
+    #[allow(dead_code, reason = "not every test file restarts its broker")]
     pub(crate) fn stop(mut self) {
         self.end();
     }

@@ -1,1 +1,0 @@
-//! The program zibrato: every part as a subcommand
