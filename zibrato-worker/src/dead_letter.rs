@@ -110,7 +110,7 @@ mod tests {
             },
             reason: "no such name".into(),
         };
-        letters.write(1_500_000_000, &[letter.clone()]).unwrap();
+        letters.write(1_500_000_000, std::slice::from_ref(&letter)).unwrap();
         letters.write(2_000_000_000, &[letter]).unwrap();
         let text = std::fs::read_to_string(letters.path()).unwrap();
         let lines: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

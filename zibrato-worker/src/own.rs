@@ -60,7 +60,8 @@ impl Own {
             let backend = ("backend", self.backend);
             let tags =
                 Tags::new([Some(backend), reason.map(|reason| ("reason", reason))].into_iter().flatten());
-            let (name, source) = (format!("zibrato.worker.{name}").into(), self.source.as_str().into());
+            let name = format!("zibrato.worker.{}", name.replace('_', ".")).into();
+            let source = self.source.as_str().into();
             let key = Key { kind: Kind::Counter, name, source, tags, born: self.started_at };
             let total = Total::whole(i64::try_from(total).unwrap_or(i64::MAX));
             rows.push(Row { key, state: State::Total(total), trace: None });
@@ -68,7 +69,7 @@ impl Own {
         figures.named().for_each(|(name, total)| add(name, None, total));
         let merged = [
             ("frames", counts.frames),
-            ("frames_too_old", counts.too_old),
+            ("frames_old", counts.too_old),
             ("gaps", counts.gaps),
             ("late", counts.late),
             ("conflicts", counts.conflicts),

@@ -72,7 +72,7 @@ async fn run_in<B: Backend>(
     let (directory, levels, shard) = (directory.to_path_buf(), options.levels.clone(), options.shard);
     let settler = blocking(move || {
         let state = State::open(&directory, B::NAME, shard)?;
-        Settler::new(state, &levels, shard, rules, now())
+        Settler::new(state, &levels, rules, now())
     })
     .await?;
     tracing::info!(

@@ -8,13 +8,13 @@ use crate::aggregate::{Aggregate, aggregate, chunks};
 use crate::backend::Backend;
 use crate::dead_letter::DeadLetters;
 use crate::error::Error;
-use crate::shard::{Dealer, Shard};
+use crate::shard::Dealer;
 use crate::state::{State, Step};
 
 const SECOND: u64 = 1_000_000_000;
 /// How long settled totals stay in memory that is not heard of, on the forgetting clock.
 const IDLE: u64 = 600 * SECOND;
-/// How much longer retired metrics are kept than brokers repeat them.
+/// How much longer than the horizon retired metrics are kept; frames with them are refused by then.
 const RETIRED: u64 = 24 * 3600 * SECOND;
 
 /// What settling goes by; times in nanoseconds.
@@ -24,6 +24,8 @@ pub struct Rules {
     pub slacks: Slacks,
     /// How long totals are kept of an instance that is no longer heard; [`HORIZON`] by default.
     pub horizon: u64,
+    /// For how long a broker may have held a frame that is merged; [`HORIZON`] by default.
+    pub oldest: u64,
     /// How many batches may wait before unsent ones are merged, and then nothing is settled; 1000 by default.
     pub outbox_limit: usize,
     /// How old a gauge may be to be sent as its current value; a minute by default.
@@ -32,7 +34,13 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Rules { slacks: Slacks::default(), horizon: HORIZON, outbox_limit: 1000, fresh: 60 * SECOND }
+        Rules {
+            slacks: Slacks::default(),
+            horizon: HORIZON,
+            oldest: HORIZON,
+            outbox_limit: 1000,
+            fresh: 60 * SECOND,
+        }
     }
 }
 
@@ -76,20 +84,14 @@ impl Settler {
     ///
     /// # Errors
     /// When the state directory cannot be read or written.
-    pub fn new(
-        state: State,
-        levels: &Levels,
-        shard: Shard,
-        rules: Rules,
-        now: u64,
-    ) -> Result<Settler, Error> {
+    pub fn new(state: State, levels: &Levels, rules: Rules, now: u64) -> Result<Settler, Error> {
         let mut settled = state.outline()?;
         if settled.since.begin(levels, now) {
             state.save_since(&settled.since)?;
         }
         Ok(Settler {
-            ledger: Ledger::new(settled, rules.slacks, rules.horizon),
-            dealer: Dealer::new(shard),
+            ledger: Ledger::new(settled, rules.slacks, rules.horizon).with_oldest(rules.oldest),
+            dealer: Dealer::new(state.shard()),
             dead_letters: DeadLetters::new(state.directory()),
             last_time: state.last_time()?,
             state,

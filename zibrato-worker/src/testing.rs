@@ -75,6 +75,13 @@ impl Memory {
         self.kept().script.extend(acts);
     }
 
+    /// Forgets the rest of the script, and accepts again.
+    pub fn recovers(&self) {
+        let mut kept = self.kept();
+        kept.script.clear();
+        kept.connect_fails = 0;
+    }
+
     /// The next so many connects fail.
     pub fn will_not_connect(&self, times: usize) {
         self.kept().connect_fails = times;

@@ -30,7 +30,7 @@ impl Shards {
             let state = State::open(path, Memory::NAME, shard).unwrap();
             let backend = Arc::new(Mutex::new(self.backend.clone()));
             let sender = Sender::new(backend, state.clone(), Arc::default());
-            (Settler::new(state, &Levels::default(), shard, Rules::default(), now).unwrap(), sender)
+            (Settler::new(state, &Levels::default(), Rules::default(), now).unwrap(), sender)
         };
         paths.iter().zip(1..).map(open).collect()
     }

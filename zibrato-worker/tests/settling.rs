@@ -185,7 +185,7 @@ fn crash(directory: &Path) -> tempfile::TempDir {
 
 #[derive(Debug, Clone)]
 enum Move {
-    Publish { instance: usize, add: i64, lost: bool, complete: bool },
+    Publish { instance: usize, add: i64, lost: bool },
     Replay(prop::sample::Index),
     FirstSights,
     Settle,
@@ -201,8 +201,8 @@ fn moves() -> impl Strategy<Value = Move> {
         Just(Act::Partly { refused: vec![], retry: vec![0] }),
     ];
     prop_oneof![
-        6 => (0usize..3, 0i64..5, any::<bool>(), any::<bool>())
-            .prop_map(|(instance, add, lost, complete)| Move::Publish { instance, add, lost, complete }),
+        6 => (0usize..3, 0i64..5, any::<bool>())
+            .prop_map(|(instance, add, lost)| Move::Publish { instance, add, lost }),
         2 => any::<prop::sample::Index>().prop_map(Move::Replay),
         1 => Just(Move::FirstSights),
         3 => Just(Move::Settle),
@@ -235,7 +235,7 @@ proptest! {
         for step in moves {
             now += SECOND;
             match step {
-                Move::Publish { instance, add, lost, complete: _ } => {
+                Move::Publish { instance, add, lost } => {
                     totals[instance] += add;
                     sequences[instance] += 1;
                     let frame = frame(instance, sequences[instance], totals[instance], now);

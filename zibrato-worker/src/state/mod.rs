@@ -63,8 +63,9 @@ struct Inner {
     connection: Mutex<Connection>,
     directory: PathBuf,
     database: PathBuf,
+    shard: Shard,
     /// Locked for as long as it is open.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl State {
@@ -77,7 +78,7 @@ impl State {
     /// When the directory cannot be used, is in use, was written by another version, or belongs to another backend
     /// or shard.
     pub fn open(directory: &Path, backend: &str, shard: Shard) -> Result<State, Error> {
-        let state = State::open_any(directory)?;
+        let state = State::open_any(directory, shard)?;
         state.belong("backend", backend, |path, found| Error::OtherBackend {
             path,
             found,
@@ -88,8 +89,28 @@ impl State {
         Ok(state)
     }
 
-    /// Opens a state directory of whatever backend and shard.
-    pub(crate) fn open_any(directory: &Path) -> Result<State, Error> {
+    /// A state that is only in memory, for as long as one of its clones is: for tests, in which a new
+    /// [`Settler`](crate::Settler) and [`Sender`](crate::Sender) on a clone are what a restart of the process is.
+    /// Only dead letters are written into `directory`.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    #[cfg(feature = "testing")]
+    pub fn in_memory(directory: &Path, shard: Shard) -> Result<State, Error> {
+        let failed = |why| Error::Database { doing: "make", path: ":memory:".into(), why };
+        let connection = Connection::open_in_memory().map_err(failed)?;
+        set_up(&connection, true).map_err(failed)?;
+        Ok(State(Arc::new(Inner {
+            connection: Mutex::new(connection),
+            directory: directory.into(),
+            database: ":memory:".into(),
+            shard,
+            _lock: None,
+        })))
+    }
+
+    /// Opens a state directory of whatever backend, as this shard.
+    pub(crate) fn open_any(directory: &Path, shard: Shard) -> Result<State, Error> {
         std::fs::create_dir_all(directory).map_err(Error::file("make the directory", directory))?;
         let lock = lock(directory)?;
         let database = directory.join("state.db");
@@ -106,12 +127,18 @@ impl State {
             other => other?,
         };
         let directory = directory.to_path_buf();
-        Ok(State(Arc::new(Inner { connection: Mutex::new(connection), directory, database, _lock: lock })))
+        let connection = Mutex::new(connection);
+        Ok(State(Arc::new(Inner { connection, directory, database, shard, _lock: Some(lock) })))
     }
 
     /// The directory.
     pub fn directory(&self) -> &Path {
         &self.0.directory
+    }
+
+    /// Which shard it is.
+    pub fn shard(&self) -> Shard {
+        self.0.shard
     }
 
     fn belong(

@@ -84,8 +84,8 @@ pub fn reshard<B: Backend>(old: &[&Path], new: &[&Path], backend: &B) -> Result<
     if let Some(none) = old.iter().find(|path| !path.join("state.db").exists()) {
         return Err(Error::BadState { path: none.to_path_buf(), why: "there is none".into() });
     }
-    let old = old.iter().map(|path| State::open_any(path)).collect::<Result<Vec<_>, _>>()?;
-    let new = new.iter().map(|path| State::open_any(path)).collect::<Result<Vec<_>, _>>()?;
+    let old = old.iter().map(|path| State::open_any(path, Shard::WHOLE)).collect::<Result<Vec<_>, _>>()?;
+    let new = new.iter().map(|path| State::open_any(path, Shard::WHOLE)).collect::<Result<Vec<_>, _>>()?;
     let name = |index: usize| Shard::new(index as u32 + 1, new.len() as u32).unwrap_or(Shard::WHOLE);
     let mut done = Resharded::default();
     let owners = new.iter().map(|state| Ok(state.owner()?.1)).collect::<Result<Vec<_>, Error>>()?;

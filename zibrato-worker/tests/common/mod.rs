@@ -71,7 +71,7 @@ impl Worker {
         let state = State::open(directory, Memory::NAME, Shard::WHOLE).unwrap();
         let status = Arc::new(Status::default());
         let sender = Sender::new(Arc::new(Mutex::new(backend.clone())), state.clone(), status.clone());
-        let settler = Settler::new(state, &Levels::default(), Shard::WHOLE, rules, now).unwrap();
+        let settler = Settler::new(state, &Levels::default(), rules, now).unwrap();
         Worker { settler, sender, backend: backend.clone(), status }
     }
 

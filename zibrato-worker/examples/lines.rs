@@ -1,0 +1,40 @@
+//! The smallest worker: prints what counters increased by, and until when. A line that comes again after a crash is the
+//! same to the last letter.
+//!
+//! `cargo run -p zibrato-worker --example lines -- --flush 1`
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use zibrato_worker::{Accepted, Backend, BackendError, Batch, Options, Value, main_with};
+
+struct Lines;
+
+impl Backend for Lines {
+    const NAME: &'static str = "lines";
+
+    async fn send(&mut self, batch: &Batch) -> Result<Accepted, BackendError> {
+        print!("{}", self.render(batch));
+        Ok(Accepted::All)
+    }
+
+    fn render(&self, batch: &Batch) -> String {
+        let increases = batch.measurements.iter().filter_map(|measurement| match &measurement.value {
+            Value::Counter(increase) => {
+                Some(format!("{} {} {increase}\n", batch.time, measurement.series.name))
+            }
+            _ => None,
+        });
+        increases.collect()
+    }
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    worker: Options,
+}
+
+fn main() -> ExitCode {
+    main_with(Arguments::parse().worker, Lines)
+}
