@@ -82,6 +82,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Where and how to submit. The token comes from `--token-file` or the environment variable `LIBRATO_TOKEN`.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "librato")]
 #[command(next_help_heading = "Librato")]
 pub struct Options {
     /// Which of the service's two ways to submit to use

@@ -18,7 +18,7 @@ use zibrato_transport::Push;
 use zibrato_worker::{Histogram, Kind, Total};
 
 /// Much longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Running {
     address: String,
@@ -66,35 +66,28 @@ impl App {
 
     /// Sends what it has measured since the start, as every interval does.
     fn publish(&mut self) {
-        self.sequence += 1;
-        let tags = |pairs: &[(&'static str, &'static str)]| Tags::new(pairs.iter().copied());
-        let key = |kind, name: &str, tags| Key {
-            kind,
-            name: name.into(),
-            source: "Web-1".into(),
-            tags,
-            born: self.born,
-        };
+        let tags = Tags::new([("code", "200")]);
         let spread =
             Spread { sum: Total::whole(self.nanoseconds), span: None, histogram: self.times.clone() };
         let rows = [
-            Row {
-                key: key(Kind::Counter, "app::calls", tags(&[("code", "200")])),
-                state: State::Total(Total::whole(self.calls)),
-                trace: None,
-            },
+            self.row(Kind::Counter, "app::calls", tags.clone(), State::Total(Total::whole(self.calls))),
             // Another spelling of the same name is the same series at Librato.
-            Row {
-                key: key(Kind::Counter, "App::Calls", tags(&[("code", "200")])),
-                state: State::Total(Total::whole(self.calls * 10)),
-                trace: None,
-            },
-            Row {
-                key: key(Kind::Timer, "app::time", Tags::none()),
-                state: State::Spread(spread),
-                trace: None,
-            },
+            self.row(Kind::Counter, "App::Calls", tags, State::Total(Total::whole(self.calls * 10))),
+            self.row(Kind::Timer, "app::time", Tags::none(), State::Spread(spread)),
         ];
+        self.offer(&rows);
+    }
+
+    fn row(&self, kind: Kind, name: &str, tags: Tags, state: State) -> Row {
+        Row {
+            key: Key { kind, name: name.into(), source: "Web-1".into(), tags, born: self.born },
+            state,
+            trace: None,
+        }
+    }
+
+    fn offer(&mut self, rows: &[Row]) {
+        self.sequence += 1;
         let head = Head {
             instance: self.instance,
             started_at: self.born,
@@ -106,15 +99,22 @@ impl App {
             flags: Flags::COMPLETE,
             source: "Web-1".into(),
         };
-        for frame in encode_set(&head, &rows, 1 << 20) {
+        for frame in encode_set(&head, rows, 1 << 20) {
             self.push.offer("info|", frame.into());
         }
     }
 
-    /// Publishes, as often as it takes, until the service has all of it and more than nothing.
-    async fn until_arrived(&mut self, endpoint: &Endpoint, what: impl Fn(&App) -> bool) {
+    /// Sends a counter that stands for its being there.
+    fn probe(&mut self) {
+        self.calls += 1;
+        let state = State::Total(Total::whole(self.calls));
+        self.offer(&[self.row(Kind::Counter, "probe", Tags::none(), state)]);
+    }
+
+    /// Publishes, as often as it takes, until the service has all of it.
+    async fn until_arrived(&mut self, endpoint: &Endpoint) {
         let began = Instant::now();
-        while !what(self) {
+        while !arrived(endpoint, self) {
             assert!(began.elapsed() < PATIENCE, "it stayed at {:#?}", endpoint.totals());
             self.publish();
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -137,41 +137,11 @@ fn arrived(endpoint: &Endpoint, app: &App) -> bool {
 /// Waits until the worker counts programs from their start: one that begins then is counted in full.
 async fn until_subscribed(endpoint: &Endpoint, broker: &str) {
     let mut probe = App::start(broker);
-    probe.instance = InstanceId::random();
     let began = Instant::now();
     while endpoint.received() == 0 {
         assert!(began.elapsed() < PATIENCE, "the worker sends nothing");
-        probe.measure(1);
-        probe.publish_as("probe");
+        probe.probe();
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-impl App {
-    fn publish_as(&mut self, name: &str) {
-        self.sequence += 1;
-        let key = Key {
-            kind: Kind::Counter,
-            name: name.into(),
-            source: "probe".into(),
-            tags: Tags::none(),
-            born: self.born,
-        };
-        let row = Row { key, state: State::Total(Total::whole(self.calls)), trace: None };
-        let head = Head {
-            instance: self.instance,
-            started_at: self.born,
-            sequence: self.sequence,
-            base: self.sequence,
-            part: 0,
-            parts: 1,
-            sent_at: nanoseconds(),
-            flags: Flags::COMPLETE,
-            source: "probe".into(),
-        };
-        for frame in encode_set(&head, [&row], 1 << 20) {
-            self.push.offer("info|", frame.into());
-        }
     }
 }
 
@@ -196,15 +166,16 @@ async fn totals_are_exact_whatever_the_service_answers() {
         ));
 
     until_subscribed(&endpoint, &broker.address).await;
-    endpoint.script("lose,503,429:1,500,close,lose,401,400#0,limit:1,lose".parse::<Script>().unwrap());
+    endpoint.script("lose,503,ok,429:1,ok,close,ok,400#0,limit:1,ok,lose,401".parse::<Script>().unwrap());
     let mut app = App::start(&broker.address);
-    for round in 0..40 {
-        (0..=round).for_each(|i| app.measure(1_000_000 * i + 7));
+    let began = Instant::now();
+    while endpoint.steps_left() > 0 {
+        assert!(began.elapsed() < PATIENCE, "{} steps are left", endpoint.steps_left());
+        (0..100).for_each(|i| app.measure(1_000_000 * i + 7));
         app.publish();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    app.until_arrived(&endpoint, |_| endpoint.steps_left() == 0).await;
-    app.until_arrived(&endpoint, |app| arrived(&endpoint, app)).await;
+    app.until_arrived(&endpoint).await;
 
     // The end flushes what has come since, and nothing is counted twice after it.
     stop.send(()).unwrap();
@@ -218,9 +189,10 @@ async fn totals_are_exact_whatever_the_service_answers() {
 fn program(broker: &str, endpoint: &Endpoint, state: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zibrato-librato"));
     command
-        .args(["--broker", broker, "--levels", "info", "--flush", "0.2", "--url", &endpoint.url()])
+        .args(["--broker", broker, "--levels", "info", "--flush", "0.2"])
         .args(["--state", state.to_str().unwrap(), "-vv"])
         .args(more)
+        .env("LIBRATO_URL", endpoint.url())
         .env_remove("LIBRATO_TOKEN")
         .env_remove("LIBRATO_USERNAME")
         .stdout(Stdio::piped())
@@ -238,7 +210,9 @@ fn output(mut child: Child) -> std::thread::JoinHandle<(bool, String)> {
             text
         });
         let mut text = Vec::new();
-        child.stdout.take().unwrap().read_to_end(&mut text).unwrap();
+        if let Some(mut printed) = child.stdout.take() {
+            printed.read_to_end(&mut text).unwrap();
+        }
         let ok = child.wait().unwrap().success();
         text.extend(reader.join().unwrap());
         (ok, String::from_utf8_lossy(&text).into_owned())
@@ -264,7 +238,7 @@ async fn the_program_delivers_ends_on_quit_and_keeps_its_secret() {
     endpoint.script("401,503,slow:0.1".parse::<Script>().unwrap());
     let mut app = App::start(&broker.address);
     (0..1000).for_each(|i| app.measure(i));
-    app.until_arrived(&endpoint, |app| arrived(&endpoint, app)).await;
+    app.until_arrived(&endpoint).await;
     quit(id);
     let (ok, text) = tokio::task::spawn_blocking(|| output.join().unwrap()).await.unwrap();
     assert!(ok, "{text}");
@@ -289,7 +263,6 @@ async fn a_dry_run_prints_requests_and_sends_none() {
     let (endpoint, broker, directory) = (endpoint(), broker().await, tempfile::tempdir().unwrap());
     let mut child = program(&broker.address, &endpoint, directory.path(), &["--dry-run"]).spawn().unwrap();
     let mut printed = child.stdout.take().unwrap();
-    child.stdout = None;
     let (lines, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let reader = std::thread::spawn(move || {
         let mut buffer = [0; 4096];
@@ -297,14 +270,13 @@ async fn a_dry_run_prints_requests_and_sends_none() {
             let _ = lines.send(String::from_utf8_lossy(&buffer[..n]).into_owned());
         }
     });
+    let mut probe = App::start(&broker.address);
     let mut text = String::new();
     let began = Instant::now();
-    while !(text.contains("{\"gauges\":[{\"name\":\"probe\",\"source\":\"probe\",") && text.ends_with("]}\n"))
+    while !(text.contains("{\"gauges\":[{\"name\":\"probe\",\"source\":\"web-1\",") && text.ends_with("]}\n"))
     {
         assert!(began.elapsed() < PATIENCE, "it printed {text:?}");
-        let mut probe = App::start(&broker.address);
-        probe.measure(1);
-        probe.publish_as("probe");
+        probe.probe();
         while let Ok(more) = seen.try_recv() {
             text += &more;
         }
@@ -312,8 +284,8 @@ async fn a_dry_run_prints_requests_and_sends_none() {
     }
     assert!(text.starts_with(&format!("POST {}/v1/metrics\n", endpoint.url())), "{text}");
     quit(child.id());
-    drop(child.stderr.take());
-    assert!(child.wait().unwrap().success());
+    let (ok, log) = tokio::task::spawn_blocking(move || output(child).join().unwrap()).await.unwrap();
+    assert!(ok, "{log}");
     reader.join().unwrap();
     assert_eq!(endpoint.received(), 0);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -334,5 +306,5 @@ fn missing_credentials_end_the_program_with_a_reason() {
     let missing = said(&["--username", "me", "--token-file", "/nowhere/token"]);
     assert!(missing.contains("failed to read the token file /nowhere/token"), "{missing}");
     let url = said(&["--url", "https://me:hunter2@example.com"]);
-    assert!(url.contains("cannot be used multiple times") || url.contains("a user or a password"), "{url}");
+    assert!(url.contains("a user or a password"), "{url}");
 }
