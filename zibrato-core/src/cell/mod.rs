@@ -11,6 +11,7 @@
 pub mod fork;
 mod gauge;
 mod number;
+mod owned;
 mod roster;
 mod spread;
 mod thread;
@@ -19,6 +20,7 @@ mod word;
 
 pub(crate) use gauge::GaugeCell;
 pub(crate) use number::NumberCell;
+pub(crate) use owned::Owned;
 pub use roster::Roster;
 pub(crate) use spread::{Gathered, NoRoom, Order, Orphans, SpreadCell};
 pub use thread::SpreadSlot;

@@ -5,6 +5,7 @@ use std::thread::LocalKey;
 use parking_lot::MutexGuard;
 
 use super::number::NumberCell;
+use super::owned::Owned;
 use super::spread::SpreadCell;
 use super::word::WordCell;
 use crate::frame::Kind;
@@ -126,15 +127,15 @@ unsafe fn own_cell<'a, T>(metric: u32) -> Option<&'a T> {
 /// A cell of any kind that the registry owns for a thread.
 #[derive(Debug)]
 pub(crate) enum AnyCell {
-    Number(Box<NumberCell>),
-    Spread(Box<SpreadCell>),
+    Number(Owned<NumberCell>),
+    Spread(Owned<SpreadCell>),
 }
 
 impl AnyCell {
     fn address(&self) -> *mut () {
         match self {
-            AnyCell::Number(cell) => (&raw const **cell).cast_mut().cast(),
-            AnyCell::Spread(cell) => (&raw const **cell).cast_mut().cast(),
+            AnyCell::Number(cell) => cell.address(),
+            AnyCell::Spread(cell) => cell.address(),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
-use crate::cell::{AnyCell, Roster, SpreadCell, ThreadCells, with_registry};
+use crate::cell::{AnyCell, NumberCell, Owned, Roster, SpreadCell, ThreadCells, with_registry};
 use crate::clock;
 use crate::frame::{Description, Kind};
 use crate::level::Levels;
@@ -188,8 +188,8 @@ impl Inner {
         let cells = self.threads.get_mut(thread)?.as_mut()?;
         if !cells.cells().any(|(metric, _)| metric == number) {
             let cell = match kind {
-                Kind::Timer | Kind::Distribution => AnyCell::Spread(Box::new(SpreadCell::new())),
-                _ => AnyCell::Number(Box::default()),
+                Kind::Timer | Kind::Distribution => AnyCell::Spread(Owned::new(SpreadCell::new())),
+                _ => AnyCell::Number(Owned::new(NumberCell::default())),
             };
             cells.add(number, cell);
         }
