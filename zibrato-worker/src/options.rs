@@ -14,7 +14,7 @@ use crate::shard::Shard;
 #[derive(Debug, Clone, clap::Args)]
 #[non_exhaustive]
 pub struct Options {
-    /// Brokers to listen to, comma-separated: tcp://HOST[:PORT]
+    /// Brokers to listen to, comma-separated: `tcp://HOST` or `tcp://HOST:PORT`
     #[arg(long, env = "ZIBRATO_BROKER", default_value = "tcp://127.0.0.1", value_name = "URLS")]
     pub broker: String,
     /// Levels to listen to, comma-separated: * for all, !LEVEL for all but one
