@@ -196,6 +196,35 @@ fn extremes_are_exact_while_every_frame_comes() {
 }
 
 #[test]
+fn half_an_event_waits_for_the_other_half_but_not_for_ever() {
+    let mut ledger = ledger(NOW - 100 * SECOND);
+    let with_sum = |sum: i64| {
+        let mut row = timer(&[10.0, 30.0], &[]);
+        if let State::Spread(spread) = &mut row.state {
+            spread.sum = Total::whole(sum);
+        }
+        row
+    };
+    let told = |ledger: &mut Ledger| -> Vec<(i64, u64)> {
+        let deltas = ledger.settle(0).commit().deltas;
+        let figures = |delta: Delta| match delta.change {
+            Change::Spread { sum, histogram, .. } => (sum.whole, histogram.count()),
+            other => panic!("{other:?}"),
+        };
+        deltas.into_iter().map(figures).collect()
+    };
+    ledger.merge("info", complete(1, SECOND, vec![with_sum(10)]), at(NOW));
+    assert_eq!(told(&mut ledger), [(10, 2)]);
+    ledger.merge("info", complete(2, SECOND, vec![with_sum(40)]), at(NOW));
+    assert_eq!(told(&mut ledger), []);
+    let mut last = complete(3, SECOND, vec![with_sum(40)]);
+    last.head.flags = Flags::COMPLETE.with(Flags::LAST);
+    ledger.merge("info", last, at(NOW));
+    assert_eq!(told(&mut ledger), [(30, 0)]);
+    assert_eq!(told(&mut ledger), []);
+}
+
+#[test]
 fn points_come_once() {
     let point = |number, value| Row {
         key: key(Kind::Point, "p"),

@@ -109,7 +109,7 @@ impl Adder {
             }
             Entry::Occupied(mut sum) => {
                 let sum = sum.get_mut();
-                if discriminant(&sum.value) != discriminant(&measurement.value) {
+                if !are_added(&sum.value, &measurement.value) {
                     let reason = format!("the series has values of another kind: {}", kind_of(&sum.value));
                     return self.refused.push(DeadLetter { measurement, reason });
                 }
@@ -141,17 +141,34 @@ pub(crate) fn kind_of(value: &Value) -> Kind {
     }
 }
 
-/// Adds a later or simultaneous value of the same kind.
+/// Whether two values of one series make one: those of one kind, and counters and updown counters of a backend that
+/// has one series for both.
+fn are_added(one: &Value, other: &Value) -> bool {
+    let total = |value: &Value| matches!(value, Value::Counter(_) | Value::Updown(_));
+    discriminant(one) == discriminant(other) || (total(one) && total(other))
+}
+
+/// Adds a later or simultaneous value.
 fn absorb(sum: &mut Value, more: Value) {
     match (sum, more) {
-        (Value::Counter(sum), Value::Counter(more)) | (Value::Updown(sum), Value::Updown(more)) => {
+        (Value::Counter(sum), Value::Counter(more))
+        | (Value::Updown(sum), Value::Updown(more) | Value::Counter(more)) => {
             *sum = sum.plus(more);
+        }
+        (sum @ Value::Counter(_), Value::Updown(more)) => {
+            let Value::Counter(total) = *sum else { return };
+            *sum = Value::Updown(total.plus(more));
         }
         (Value::Timer(sum), Value::Timer(more)) | (Value::Distribution(sum), Value::Distribution(more)) => {
             sum.sum = sum.sum.plus(more.sum);
-            sum.min = sum.min.min(more.min);
-            sum.max = sum.max.max(more.max);
-            sum.approximate |= more.approximate;
+            // What is left over of a sum has no values, and so no extremes.
+            if sum.count() == 0 {
+                (sum.min, sum.max, sum.approximate) = (more.min, more.max, more.approximate);
+            } else if more.count() > 0 {
+                sum.min = sum.min.min(more.min);
+                sum.max = sum.max.max(more.max);
+                sum.approximate |= more.approximate;
+            }
             sum.histogram.merge(&more.histogram);
         }
         (Value::Gauge(sum), Value::Gauge(more)) => {
@@ -200,6 +217,7 @@ mod tests {
             measurement("c", Value::Counter(Total { whole: 3, float: 0.5 })),
             measurement("t", Value::Timer(summary(&[9.0], true))),
             measurement("g", gauge(4.0, Some((1, 4.0, 4.0, 4.0)))),
+            measurement("t", Value::Timer(Summary { sum: Total::whole(4), ..summary(&[], true) })),
             measurement("u", Value::Updown(Total::whole(-2))),
             measurement("p", Value::Point { time: 1, value: 1.0 }),
         ]);
@@ -209,11 +227,26 @@ mod tests {
             [
                 &Value::Counter(Total { whole: 5, float: 0.5 }),
                 &gauge(4.0, Some((3, 7.0, 1.0, 4.0))),
-                &Value::Timer(summary(&[1.0, 5.0, 9.0], true)),
+                &Value::Timer(Summary { sum: Total::whole(19), ..summary(&[1.0, 5.0, 9.0], true) }),
                 &Value::Point { time: 1, value: 1.0 },
                 &Value::Point { time: 1, value: 1.0 },
             ]
         );
+    }
+
+    #[test]
+    fn counters_and_updown_counters_of_one_series_are_added() {
+        let (counter, updown): (fn(Total) -> Value, fn(Total) -> Value) = (Value::Counter, Value::Updown);
+        for totals in [[counter, updown], [updown, counter]] {
+            let of_one_series = |(value, whole): (&fn(Total) -> Value, i64)| {
+                let mut measurement = measurement("a", value(Total::whole(whole)));
+                measurement.series.kind = Kind::Counter;
+                measurement
+            };
+            let merged = |wholes: [i64; 2]| merge(totals.iter().zip(wholes).map(of_one_series));
+            assert_eq!(merged([5, 2])[0].value, Value::Updown(Total::whole(7)));
+            assert_eq!(merged([2, -2]), []);
+        }
     }
 
     #[test]

@@ -80,7 +80,8 @@ pub enum Value {
     },
 }
 
-/// The values of a timer or distribution during a period; there is at least one.
+/// The values of a timer or distribution during a period. There is at least one, except where a program ended and a
+/// part of a sum is left over: then the count is 0, and so are the extremes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// The exact sum.

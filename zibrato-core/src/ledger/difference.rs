@@ -10,7 +10,8 @@ use crate::histogram::Histogram;
 pub enum Change {
     /// Of a counter or an updown counter: what was added.
     Total(Total),
-    /// Of a timer or a distribution: the values, at least one.
+    /// Of a timer or a distribution: the values. At least one, except where an instance or metric ends and a part of
+    /// its sum is left over.
     Spread {
         /// Their sum.
         sum: Total,
@@ -42,8 +43,8 @@ pub enum Change {
 pub(super) enum Difference {
     /// Nothing happened.
     Same,
-    /// Something happened that cannot be told yet; it stays for the next time.
-    Open,
+    /// A sum without its value is half an event. The next state has the other half, so it can wait.
+    Half(Change, Arc<State>),
     /// A total fell that must not.
     Backwards,
     /// Something happened, and then this state is settled.
@@ -82,8 +83,8 @@ pub(super) fn difference(key: &Key, new: &Arc<State>, old: Option<&State>, span:
                 return Difference::Backwards;
             }
             if count == before {
-                // A sum without its value is half an event, and the next frame has the other half.
-                return if sum.is_zero() { Difference::Same } else { Difference::Open };
+                let change = Change::Spread { sum, histogram, span: None };
+                return if sum.is_zero() { Difference::Same } else { Difference::Half(change, new.clone()) };
             }
             let span = span.filter(|span| fits(*span, &histogram));
             Difference::New(Change::Spread { sum, histogram, span }, new.clone())

@@ -142,7 +142,10 @@ impl Ledger {
                             // A total that may fall can come back to where it was: then the sequence tells.
                             Difference::Same if key.kind == Kind::Updown => state = Some(slot.state.clone()),
                             Difference::Same => {}
-                            Difference::Open => change.open.push(key.clone()),
+                            Difference::Half(new, settled) if entry.ended || slot.retired.is_some() => {
+                                (delta, state) = (Some(new), Some(settled));
+                            }
+                            Difference::Half(..) => change.open.push(key.clone()),
                             Difference::Backwards => {
                                 backwards += 1;
                                 change.open.push(key.clone());
