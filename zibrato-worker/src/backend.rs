@@ -15,7 +15,7 @@ pub trait Backend: Send + 'static {
     const NAME: &'static str;
 
     /// Changes name, source and tags to what the service stores, so that what it would store as one series is
-    /// added up before it is sent.
+    /// added up before it is sent. Where it does not tell counters from updown counters, the kind is made one, too.
     ///
     /// Must give the same answer for the same series for as long as a state directory is in use.
     ///
