@@ -3,7 +3,7 @@
 //! Everything is lower-cased, because Librato tells no cases apart: two spellings are one series there, so they are
 //! added up here. What it does not take becomes `:`; what is too long keeps its beginning and a hash of all of it.
 
-use zibrato_worker::Series;
+use zibrato_worker::{Kind, Series};
 
 use crate::Api;
 
@@ -23,6 +23,10 @@ pub(crate) fn clean(series: &mut Series, api: Api, kind_suffix: bool) -> Result<
     }
     let suffix = if kind_suffix { format!(".{}", series.kind.name()) } else { String::new() };
     series.name = fit(&(clean_text(&series.name, is_name) + &suffix), MOST);
+    // Both are stored as values that add up.
+    if series.kind == Kind::Updown && !kind_suffix {
+        series.kind = Kind::Counter;
+    }
     match api {
         Api::Metrics => {
             let tags = std::mem::take(&mut series.tags);

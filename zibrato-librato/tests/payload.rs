@@ -91,6 +91,19 @@ fn names_and_sources_are_made_to_fit() {
 }
 
 #[test]
+fn counters_that_may_fall_are_of_one_series_with_those_that_may_not() {
+    let stored = |more: &[&str], kind| {
+        let mut series = Series { name: "n".into(), source: "s".into(), tags: Vec::new(), kind };
+        backend(&endpoint(), more).series(&mut series).unwrap();
+        series
+    };
+    assert_eq!(stored(&[], Kind::Updown), stored(&[], Kind::Counter));
+    let suffix = &["--kind-suffix"];
+    assert_ne!(stored(suffix, Kind::Updown), stored(suffix, Kind::Counter));
+    assert_ne!(stored(&[], Kind::Gauge), stored(&[], Kind::Counter));
+}
+
+#[test]
 fn long_names_stay_different() {
     let (a, b) = (format!("{}a", "x".repeat(300)), format!("{}b", "x".repeat(300)));
     let (a, b) = (clean(&[], &a, &b, &[]), clean(&[], &b, &a, &[]));
