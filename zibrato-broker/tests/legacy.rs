@@ -30,6 +30,8 @@ fn a_line_is_read_exactly() {
     assert_eq!(reading("Counter", "9223372036854775807"), of(Reading::Counter(Increment::Whole(i64::MAX))));
     assert_eq!(reading("timer", "0.050131"), of(Reading::Timer(50_131_000)));
     assert_eq!(reading("Timers", "0"), of(Reading::Timer(0)));
+    assert_eq!(reading("Timer", "17280000.000001"), of(Reading::Timer(17_280_000_000_001_000)));
+    assert_eq!(reading("Timer", "1e-3"), of(Reading::Timer(1_000_000)));
     assert_eq!(reading("Gauge", "1234567.891234"), of(Reading::Gauge(1_234_567.891_234)));
     assert_eq!(reading("gauges", "-1e-05"), of(Reading::Gauge(-1e-5)));
     assert_eq!(parse("info|Gauge|größe|1|1.5|ü".as_bytes()).unwrap().time, 1_500_000_000);

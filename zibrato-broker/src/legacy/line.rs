@@ -180,8 +180,23 @@ fn increment(text: &str) -> Result<Increment, BadLine> {
 
 /// Seconds as whole nanoseconds.
 fn nanoseconds(text: &str) -> Result<u64, BadLine> {
+    if let Some(exact) = written_nanoseconds(text.trim_ascii()) {
+        return if exact < i64::MAX as u64 { Ok(exact) } else { Err(BadLine::Impossible) };
+    }
     let value = (number(text)? * 1e9).round();
     if (0.0..i64::MAX as f64).contains(&value) { Ok(value as u64) } else { Err(BadLine::Impossible) }
+}
+
+/// Seconds that are written as digits with up to nine of them after the point, exactly: as a floating-point number,
+/// a hundred days are no longer exact to the nanosecond.
+fn written_nanoseconds(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if fraction.len() > 9 || !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    let fraction: u64 = format!("{fraction:0<9}").parse().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(fraction)
 }
 
 /// Seconds since 1970 as nanoseconds; whole ones exactly.
