@@ -87,8 +87,10 @@ type Mark = (u64, u64);
 fn mark(state: &State) -> Mark {
     match state {
         State::Total(total) => (total.whole as u64, total.float.to_bits()),
-        // Every recorded value makes the count rise; the flag tells an empty spread from one never sent.
-        State::Spread(spread) => (spread.histogram.count(), 1 << 63),
+        // A sum may have been read ahead of the count; the flag tells an empty spread from one never sent.
+        State::Spread(spread) => {
+            (spread.histogram.count(), (spread.sum.whole as u64 ^ spread.sum.float.to_bits()) | 1 << 63)
+        }
         State::Gauge(gauge) => {
             (gauge.value.to_bits(), gauge.set_at ^ gauge.statistics.map_or(0, |s| s.0) << 32)
         }

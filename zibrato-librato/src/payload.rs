@@ -134,7 +134,23 @@ fn head(measurement: &Measurement, time: u64, period: u64, api: Api) -> (String,
         }
     }
     let key = fnv_1a(stored_under.as_bytes());
-    (format!("{stored_under},\"period\":{period}"), key)
+    (format!("{stored_under},\"period\":{period}{}", shown(measurement, api)), key)
+}
+
+/// What the service shows with a metric; it takes note of it when the metric is new to it.
+fn shown(measurement: &Measurement, api: Api) -> String {
+    let unit = match measurement.value {
+        Value::Timer(_) => Some("s"),
+        _ => measurement.unit.as_deref(),
+    };
+    let mut shown = String::new();
+    if let (Api::Metrics, Some(help)) = (api, &measurement.help) {
+        let _ = write!(shown, ",\"description\":{}", text(help));
+    }
+    if let (Some(unit), Some(_)) = (unit, measurement.unit.as_ref().or(measurement.help.as_ref())) {
+        let _ = write!(shown, ",\"attributes\":{{\"display_units_short\":{}}}", text(unit));
+    }
+    shown
 }
 
 fn text(text: &str) -> String {

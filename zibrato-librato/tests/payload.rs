@@ -189,3 +189,16 @@ proptest! {
         prop_assert_eq!(endpoint.violations(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn what_a_metric_means_goes_with_it() {
+    let mut size = gauge("size", 3.0);
+    (size.unit, size.help) = (Some("By".into()), Some("Bytes of a body.".into()));
+    let (_, entries) = rendered(&[], vec![size.clone(), gauge("other", 1.0)]);
+    assert_eq!(entries[0]["description"], "Bytes of a body.");
+    assert_eq!(entries[0]["attributes"], json!({"display_units_short": "By"}));
+    assert!(entries[1].get("description").is_none() && entries[1].get("attributes").is_none());
+    let (_, entries) = rendered(&["--api", "measurements"], vec![size]);
+    assert_eq!(entries[0]["attributes"], json!({"display_units_short": "By"}));
+    assert!(entries[0].get("description").is_none(), "this interface has no descriptions");
+}

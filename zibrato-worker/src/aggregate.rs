@@ -48,11 +48,13 @@ fn add<B: Backend>(
     dead: &mut Vec<DeadLetter>,
 ) {
     let (series, storable) = series_of(backend, &delta.key);
-    let unit = ledger.description(&delta.key.name).map(|described| described.unit.to_string());
+    let described = ledger.description(&delta.key.name);
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_string());
     let measurement = Measurement {
         series,
         level: delta.origin.level.to_string(),
-        unit: unit.filter(|unit| !unit.is_empty()),
+        unit: described.and_then(|described| text(&described.unit)),
+        help: described.and_then(|described| text(&described.help)),
         value: value_of(delta.key.kind, &delta.change),
     };
     match storable {
@@ -117,6 +119,7 @@ impl Adder {
                     sum.level = measurement.level;
                 }
                 sum.unit = sum.unit.take().or(measurement.unit);
+                sum.help = sum.help.take().or(measurement.help);
                 absorb(&mut sum.value, measurement.value);
             }
         }
@@ -191,7 +194,7 @@ mod tests {
 
     fn measurement(name: &str, value: Value) -> Measurement {
         let series = Series { name: name.into(), source: "s".into(), tags: vec![], kind: kind_of(&value) };
-        Measurement { series, level: "info".into(), unit: None, value }
+        Measurement { series, level: "info".into(), unit: None, help: None, value }
     }
 
     #[test]

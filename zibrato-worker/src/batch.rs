@@ -39,6 +39,8 @@ pub struct Measurement {
     pub level: String,
     /// The unit in UCUM notation where the program described one. Timers are always in nanoseconds.
     pub unit: Option<String>,
+    /// What it means, in a sentence for people, where the program described it.
+    pub help: Option<String>,
     /// What happened.
     pub value: Value,
 }

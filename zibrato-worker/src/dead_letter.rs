@@ -55,7 +55,7 @@ impl DeadLetters {
 }
 
 fn line(time: u64, letter: &DeadLetter) -> Json {
-    let Measurement { series, level, unit, value } = &letter.measurement;
+    let Measurement { series, level, unit, value, .. } = &letter.measurement;
     let tags: serde_json::Map<String, Json> =
         series.tags.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let mut line = json!({
@@ -106,6 +106,7 @@ mod tests {
                 },
                 level: "info".into(),
                 unit: None,
+                help: None,
                 value: Value::Counter(Total::whole(5)),
             },
             reason: "no such name".into(),

@@ -1,6 +1,7 @@
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::window::{Full, Window};
+use super::window::{Full, Window, count_one};
 use super::word::Word;
 use crate::frame::{Kind, Span, Spread, Total};
 use crate::histogram::{Buckets, Histogram, PER_OCTAVE, Place, index_of_whole, place_of};
@@ -61,28 +62,32 @@ impl SpreadCell {
     #[inline(always)]
     pub(crate) fn record_nanos(&self, nanos: u64) -> Result<(), NoRoom> {
         let index = index_of_whole(nanos);
-        if let Err(full) = self.positive.count(index) {
-            return Err(NoRoom { place: Place::Positive(index), full });
-        }
+        let bucket =
+            self.positive.room(index).map_err(|full| NoRoom { place: Place::Positive(index), full })?;
         self.whole.set(self.whole.get().wrapping_add(nanos));
         self.stretch(nanos);
+        count_one(bucket);
         Ok(())
     }
 
     /// Records a finite value. Only the owning thread calls this.
     pub(crate) fn record(&self, value: f64) -> Result<(), NoRoom> {
         let Some(place) = place_of(value) else { return Ok(()) };
-        match place {
-            Place::Zero => self.zero.set(self.zero.get() + 1),
-            Place::Positive(i) => self.positive.count(i).map_err(|full| NoRoom { place, full })?,
-            Place::Negative(i) => self.negative.count(i).map_err(|full| NoRoom { place, full })?,
-        }
+        let bucket = match place {
+            Place::Zero => None,
+            Place::Positive(i) => Some(self.positive.room(i).map_err(|full| NoRoom { place, full })?),
+            Place::Negative(i) => Some(self.negative.room(i).map_err(|full| NoRoom { place, full })?),
+        };
         if value.fract() == 0.0 && value.abs() < (1u64 << 53) as f64 {
             self.whole.set(self.whole.get().wrapping_add(value as i64 as u64));
         } else {
             self.float.set((f64::from_bits(self.float.get()) + value).to_bits());
         }
         self.stretch(Order::of_float(value));
+        match bucket {
+            Some(bucket) => count_one(bucket),
+            None => self.zero.store(self.zero.get() + 1, Release),
+        }
         Ok(())
     }
 
@@ -116,6 +121,10 @@ impl SpreadCell {
 
     /// Adds this thread's part to `sum`; with `restart` the extremes begin a new interval. Called under the lock.
     pub(crate) fn read(&self, sum: &mut Gathered, order: Order, restart: bool) {
+        // Counts first: what has been counted is in the sum and the extremes already, see `Window::room`.
+        sum.zero += self.zero.load(Acquire);
+        sum.positive.extend(self.positive.read());
+        sum.negative.extend(self.negative.read());
         let low = if restart { self.low.swap(u64::MAX, Relaxed) } else { self.low.get() };
         let high = if restart { self.high.swap(0, Relaxed) } else { self.high.get() };
         if low <= high {
@@ -123,9 +132,6 @@ impl SpreadCell {
         }
         sum.total =
             sum.total.plus(Total { whole: self.whole.get() as i64, float: f64::from_bits(self.float.get()) });
-        sum.zero += self.zero.get();
-        sum.positive.extend(self.positive.read());
-        sum.negative.extend(self.negative.read());
     }
 }
 

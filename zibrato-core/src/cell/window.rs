@@ -1,4 +1,5 @@
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32};
 
 use crate::histogram::{HIGHEST, LOWEST, PER_OCTAVE};
 
@@ -19,6 +20,12 @@ pub(super) enum Full {
     Carry,
 }
 
+/// Counts one more value in a bucket that [`Window::room`] gave.
+#[inline(always)]
+pub(super) fn count_one((bucket, n): (&AtomicU32, u32)) {
+    bucket.store(n + 1, Release);
+}
+
 impl Window {
     pub(super) const fn new() -> Self {
         Window {
@@ -28,9 +35,12 @@ impl Window {
         }
     }
 
-    /// Counts one value in a bucket. Only the owning thread calls this.
+    /// The bucket of an index and what it holds, if it has room for one more. Only the owning thread calls this.
+    ///
+    /// Whoever counts adds the value to the sum first and to the bucket last, with [`count_one`]; readers go the
+    /// other way. So a reader that sees a value counted also sees it in the sum.
     #[inline(always)]
-    pub(super) fn count(&self, index: i32) -> Result<(), Full> {
+    pub(super) fn room(&self, index: i32) -> Result<(&AtomicU32, u32), Full> {
         let at = index.wrapping_sub(self.base.load(Relaxed)) as u32;
         if at >= self.len.load(Relaxed) {
             return Err(Full::Outside);
@@ -41,8 +51,7 @@ impl Window {
         if n == u32::MAX {
             return Err(Full::Carry);
         }
-        bucket.store(n + 1, Relaxed);
-        Ok(())
+        Ok((bucket, n))
     }
 
     /// Empties a full bucket; the caller has booked its `u32::MAX` elsewhere, under the registry's lock.
@@ -71,7 +80,7 @@ impl Window {
 
     /// The counts that are not 0, by rising index. Called under the registry's lock.
     pub(super) fn read(&self) -> impl Iterator<Item = (i32, u64)> {
-        self.buckets().map(|(i, n)| (i, u64::from(n.load(Relaxed)))).filter(|&(_, n)| n > 0)
+        self.buckets().map(|(i, n)| (i, u64::from(n.load(Acquire)))).filter(|&(_, n)| n > 0)
     }
 
     fn buckets(&self) -> impl Iterator<Item = (i32, &AtomicU32)> {

@@ -68,6 +68,7 @@ struct StoredMeasurement {
     level: String,
     unit: Option<String>,
     value: StoredValue,
+    help: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,7 +105,7 @@ pub(super) fn decode_measurements(bytes: &[u8]) -> Result<Vec<Measurement>, Stri
 }
 
 fn store(measurement: &Measurement) -> StoredMeasurement {
-    let Measurement { series, level, unit, value } = measurement;
+    let Measurement { series, level, unit, help, value } = measurement;
     let value = match value {
         Value::Counter(total) => StoredValue::Counter(total.whole, total.float),
         Value::Updown(total) => StoredValue::Updown(total.whole, total.float),
@@ -121,11 +122,12 @@ fn store(measurement: &Measurement) -> StoredMeasurement {
         level: level.clone(),
         unit: unit.clone(),
         value,
+        help: help.clone(),
     }
 }
 
 fn restore(stored: StoredMeasurement) -> Option<Measurement> {
-    let StoredMeasurement { name, source, tags, kind, level, unit, value } = stored;
+    let StoredMeasurement { name, source, tags, kind, level, unit, value, help } = stored;
     let kind = Kind::from_code(u64::from(kind))?;
     let value = match value {
         StoredValue::Counter(whole, float) => Value::Counter(Total { whole, float }),
@@ -135,7 +137,7 @@ fn restore(stored: StoredMeasurement) -> Option<Measurement> {
         StoredValue::Gauge(last, statistics) => Value::Gauge(GaugeSummary { last, statistics }),
         StoredValue::Point(time, value) => Value::Point { time, value },
     };
-    Some(Measurement { series: Series { name, source, tags, kind }, level, unit, value })
+    Some(Measurement { series: Series { name, source, tags, kind }, level, unit, help, value })
 }
 
 impl From<&Summary> for StoredSummary {
@@ -212,6 +214,7 @@ mod tests {
             },
             level: "info".into(),
             unit: Some("s".into()),
+            help: Some("how long it took".into()),
             value,
         };
         let all: Vec<Measurement> = values.into_iter().map(measurement).collect();
