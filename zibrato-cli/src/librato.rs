@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use crate::failure::Failure;
-
 const AFTER_HELP: &str = "\
 Examples:
   zibrato librato --username me@example.org --token-file ~/.librato
@@ -13,6 +11,8 @@ Examples:
 /// The options of `zibrato librato`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+// Of the same name as what is flattened into it, and it needs none.
+#[group(skip)]
 pub(crate) struct Options {
     #[command(flatten)]
     worker: zibrato_worker::Options,
@@ -21,8 +21,5 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn main(options: Options) -> ExitCode {
-    match zibrato_librato::Librato::new(options.librato, options.worker.flush) {
-        Ok(backend) => zibrato_worker::main_with(options.worker, backend),
-        Err(why) => Failure::To(why.to_string()).report(),
-    }
+    zibrato_librato::main_with(options.worker, options.librato)
 }

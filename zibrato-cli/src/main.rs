@@ -28,7 +28,7 @@ Examples:
   zibrato send counter deploys        count something from a shell
   zibrato time --name backup -- tar czf /tmp/home.tgz /home
 
-Every option has a twin in the environment, which the option overrides.
+Options have twins in the environment, which --help names; the option wins.
 
 Exit status: 0 when done, 1 when it failed, 2 when the command line was wrong;
 `zibrato time` passes on the status of its command.";

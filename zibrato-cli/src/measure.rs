@@ -27,6 +27,10 @@ pub(crate) fn deliver(name: &str, labels: &Labels, measured: Measured) -> Result
     labels.check_tags(0)?;
     let builder = zibrato::builder().without_environment();
     let builder = builder.broker(labels.broker.broker.to_string()).deadline(labels.deadline);
+    let builder = match &labels.source {
+        Some(source) => builder.source(source),
+        None => builder,
+    };
     let builder = match &labels.spill {
         Some(directory) => builder.spill(directory),
         None => builder,
@@ -46,9 +50,5 @@ pub(crate) fn deliver(name: &str, labels: &Labels, measured: Measured) -> Result
 
 fn labelled<'a, H>(named: zibrato::Named<'a, H>, labels: &'a Labels) -> zibrato::Named<'a, H> {
     let named = named.level(&labels.level);
-    let named = match &labels.source {
-        Some(source) => named.source(source),
-        None => named,
-    };
     labels.tags.iter().fold(named, |named, (name, value)| named.tag(name, value))
 }
