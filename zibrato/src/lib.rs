@@ -26,12 +26,15 @@
 //! Install it once, and keep the guard until the end of `main`: its drop delivers the last totals.
 //!
 //! ```no_run
+//! # #[cfg(feature = "publish")]
 //! fn main() -> Result<(), zibrato::InstallError> {
 //!     let _zibrato = zibrato::install()?;
 //!     zibrato::count!("starts");
 //!     // … the program …
 //!     Ok(())
 //! }
+//! # #[cfg(not(feature = "publish"))]
+//! # fn main() {}
 //! ```
 //!
 //! # What can be measured
@@ -139,4 +142,13 @@ pub mod __private {
     };
     pub use crate::number::Number;
     pub use crate::outcome::{AnyOutcome, Outcome, ResultOutcome, Seen};
+}
+
+/// The examples of the README and of `docs/measure.md`, so that they compile and run.
+#[cfg(all(doctest, feature = "publish"))]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/measure.md")]
+    struct Measure;
 }
