@@ -1,5 +1,6 @@
 //! Two brokers are enough for no single point of failure.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod parts;
 

@@ -1,5 +1,6 @@
 //! Nothing is lost and nothing comes twice, whatever is killed.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod parts;
 

@@ -1,5 +1,6 @@
 //! Programs of the original Zibrato, on stock pyzmq, with the gateway and the new Librato worker.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod parts;
 
@@ -65,20 +66,20 @@ fn old_programs_are_counted_and_old_workers_see_the_same_bytes() {
     scene.until_equal(&recorded);
 
     // Each gauge is there once, under the time that its line had.
-    let gauges = || -> BTreeMap<(String, String, u64), f64> {
+    let gauges = || -> BTreeMap<(String, String, u64), Option<i128>> {
         let stored = scene.endpoint.stored().into_iter();
-        stored.map(|s| ((s.source, s.name, s.time), s.sum.value())).collect()
+        stored.map(|s| ((s.source, s.name, s.time), s.sum.billionths())).collect()
     };
     until("gauges at Librato's end", || {
         let arrived = gauges();
         let missing = list("gauges").into_iter().find(|gauge| {
             let key = (text(&gauge[0]), text(&gauge[1]), gauge[2].as_u64().unwrap());
-            arrived.get(&key) != gauge[3].as_f64().as_ref()
+            arrived.get(&key) != Some(&gauge[3].as_i64().map(i128::from))
         });
         missing.map_or(Ok(()), |gauge| Err(format!("{gauge} is missing")))
     });
-    let queues = gauges().into_keys().filter(|(_, name, _)| name == "queue" || name == "spelled.gauge");
-    assert_eq!(queues.count(), list("gauges").len());
+    let ours = |(_, name, _): &(String, String, u64)| name == "queue" || name == "spelled.gauge";
+    assert_eq!(gauges().into_keys().filter(ours).count(), list("gauges").len());
 
     drop(client.child.stdin.take());
     assert!(client.wait().success(), "{}", client.log());

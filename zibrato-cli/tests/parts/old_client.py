@@ -1,7 +1,7 @@
 """A publisher and a worker of the original Zibrato, on stock pyzmq: PUB to the gateway, SUB from its second port.
 
 Sends lines, checks that the worker's end gets the same bytes in the same order, and prints as JSON what they say:
-counters and timers added up by source and name, gauges one by one.
+counters (in quarters) and timers (in nanoseconds) added up by source and name, gauges (in billionths) one by one.
 """
 
 import json
@@ -37,7 +37,7 @@ def lines(now):
     for spelling in ("timer", "Timers", "TIMER"):
         yield ("info", spelling, "spelled.time", "1.5", now, "web-1")
     for i, spelling in enumerate(("gauge", "GAUGES")):
-        yield ("info", spelling, "spelled.gauge", "-12345678901.2", now - 60 + i, "web-1")
+        yield ("info", spelling, "spelled.gauge", "-1234567891.2", now - 60 + i, "web-1")
     # Two hundred days: the original dropped whole days.
     yield ("info", "Timer", "long", "17280000.000001", now, "web-1")
     yield ("info", "Counter", "large", "9007199254740993", now, "web-1")
@@ -100,7 +100,7 @@ def main(into, out):
             counts[series] += 1
             sums[series] += Decimal(value)
         else:
-            gauges.append([*series, timestamp, float(value)])
+            gauges.append([*series, timestamp, int(Decimal(value) * 10**9)])
     told = {
         "counters": [[*series, int(total * 4)] for series, total in counters.items()],
         "timers": [[*series, counts[series], int(sums[series] * 10**9)] for series in counts],
