@@ -115,6 +115,8 @@ pub(crate) struct App {
     pub(crate) levels: BTreeMap<&'static str, Level>,
     /// Whether its end was delivered from a spill directory.
     pub(crate) was_spilled: bool,
+    /// Level and sequence of the sets that some broker has acknowledged.
+    pub(crate) acknowledged: BTreeSet<(String, u64)>,
     skew: i64,
     shared: bool,
     spill: bool,
@@ -138,6 +140,7 @@ impl App {
             phase: Phase::New,
             levels: BTreeMap::new(),
             was_spilled: false,
+            acknowledged: BTreeSet::new(),
             skew: random.between(-plan.skew, plan.skew),
             shared: plan.shared,
             spill: plan.spill,
@@ -236,9 +239,7 @@ impl App {
                 }
                 State::Spread(Spread { sum: Total::whole(life.total[0]), span: life.extremes, histogram })
             }
-            Kind::Gauge => {
-                State::Gauge(Gauge { value: life.last.0, set_at: life.last.1, statistics: None })
-            }
+            Kind::Gauge => State::Gauge(Gauge { value: life.last.0, set_at: life.last.1, statistics: None }),
             // Halves are a part of their own.
             Kind::Counter if metric == "f" => {
                 State::Total(Total { whole: 0, float: life.total[0] as f64 / 2.0 })
@@ -266,12 +267,17 @@ impl App {
         }
     }
 
-    pub(crate) fn tick(&mut self, net: &mut Net, retire: &[(&'static str, &'static str)]) {
-        let now = net.now;
-        if self.phase == Phase::New && now >= self.plan.start {
+    /// Starts, when it is time.
+    pub(crate) fn wake(&mut self, net: &mut Net) {
+        if self.phase == Phase::New && net.now >= self.plan.start {
             self.phase = Phase::Live;
             self.say(net, "starts");
         }
+    }
+
+    pub(crate) fn tick(&mut self, net: &mut Net, retire: &[(&'static str, &'static str)]) {
+        let now = net.now;
+        self.wake(net);
         match self.phase {
             Phase::Live => {
                 if net.faults() && self.plan.counts {
@@ -399,6 +405,7 @@ impl App {
 
     pub(crate) fn on_answer(&mut self, broker: usize, parts: &[Vec<u8>]) {
         let Ok(Message::Ack { level, sequence, .. }) = Message::decode(parts) else { return };
+        self.acknowledged.insert((level.clone(), sequence));
         for parcel in &mut self.parcels {
             if *parcel.set.level == *level && parcel.set.head.sequence == sequence {
                 parcel.acknowledged.insert(broker);

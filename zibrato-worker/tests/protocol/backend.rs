@@ -160,9 +160,10 @@ impl Stored {
         }
     }
 
-    /// Checks what every request must be like.
-    fn check(&mut self, writer: usize, batch: &Batch) {
+    /// Checks what every request must be like; whether it is the first with this batch.
+    fn check(&mut self, writer: usize, batch: &Batch) -> bool {
         let id = (writer, batch.id);
+        let is_new = !self.batches.contains_key(&id);
         if self.done.contains(&id) {
             self.wrong.push(format!("batch {id:?} came again after it was accepted"));
         }
@@ -190,6 +191,7 @@ impl Stored {
                 self.wrong.push(format!("{} has another kind of value", measurement.series.name));
             }
         }
+        is_new
     }
 
     /// What is accounted for of each series: accepted, or with the dead letters.
@@ -231,7 +233,7 @@ impl Backend for Connection {
         let (writer, repeats) = (self.writer, self.repeats);
         let wait = {
             let mut stored = self.stored();
-            stored.check(writer, batch);
+            let is_new = stored.check(writer, batch);
             match next {
                 Next::KillBefore => true,
                 Next::KillAfter => {
@@ -240,6 +242,11 @@ impl Backend for Connection {
                 }
                 Next::Act(act) => {
                     return match act {
+                        // Who has accepted something does not refuse it later.
+                        Act::RefuseOne | Act::RefuseAll if !is_new => {
+                            stored.put(writer, repeats, batch, |_| true);
+                            Ok(Accepted::All)
+                        }
                         Act::Accept => {
                             stored.put(writer, repeats, batch, |_| true);
                             Ok(Accepted::All)

@@ -58,16 +58,40 @@ pub(crate) struct GroupPlan {
 /// What a script lets happen at a tick.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    Count { app: usize, level: &'static str, metric: &'static str, n: i64 },
-    Retire { app: usize, level: &'static str, metric: &'static str },
-    KillBroker { broker: usize, down: u64 },
-    KillWorker { group: usize, down: u64 },
+    Count {
+        app: usize,
+        level: &'static str,
+        metric: &'static str,
+        n: i64,
+    },
+    Retire {
+        app: usize,
+        level: &'static str,
+        metric: &'static str,
+    },
+    KillBroker {
+        broker: usize,
+        down: u64,
+    },
+    KillWorker {
+        group: usize,
+        down: u64,
+    },
     /// Steps the clock of a group's workers to this distance from the time of day.
-    Step { group: usize, by: i64 },
+    Step {
+        group: usize,
+        by: i64,
+    },
     /// Kills the worker within its next request, before or after the backend has taken it.
-    KillSender { group: usize, after: bool },
+    KillSender {
+        group: usize,
+        after: bool,
+    },
     /// What the backend does with the next request.
-    Backend { group: usize, act: Act },
+    Backend {
+        group: usize,
+        act: Act,
+    },
 }
 
 /// What a backend does with a request.
@@ -137,7 +161,13 @@ impl Plan {
         Plan {
             seed: 1,
             apps: Vec::new(),
-            groups: vec![GroupPlan { start: 0, levels: "info,debug", add: 0, repeats: Repeats::ById, shards: 1 }],
+            groups: vec![GroupPlan {
+                start: 0,
+                levels: "info,debug",
+                add: 0,
+                repeats: Repeats::ById,
+                shards: 1,
+            }],
             brokers: 1,
             loss: 0.0,
             twice: 0.0,
