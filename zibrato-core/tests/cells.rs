@@ -216,7 +216,9 @@ fn a_level_that_is_off_measures_nothing() {
     let (site, cell) = count_site!("levels.site");
     let counter = Counter::of(&spec("levels.handle"));
     let both = || {
-        site.count(cell, 1);
+        if site.is_on() {
+            site.count(cell, 1);
+        }
         counter.add(1);
     };
     both();

@@ -61,10 +61,11 @@ impl Site {
         !self.off.load(Relaxed)
     }
 
-    /// Counts `n`, less than 2^63, in this thread's cell of this very call site.
+    /// Counts `n`, less than 2^63, in this thread's cell of this very call site. Whether the level is on the caller
+    /// has asked [`Site::is_on`] already.
     #[inline(always)]
     pub fn count(&'static self, cell: &'static LocalKey<WordCell>, n: u64) {
-        if self.is_on() && cell.with(|cell| cell.add(n)) {
+        if cell.with(|cell| cell.add(n)) {
             self.enlist(cell, n);
         }
     }
