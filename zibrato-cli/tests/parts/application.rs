@@ -19,6 +19,8 @@ const PLAN: &str = "ZIBRATO_TEST_APPLICATION";
 const MARK: &str = "application: ";
 /// How long a thread rests after a burst.
 const REST: Duration = Duration::from_millis(100);
+/// So many counters that their level does not fit into sets that are always complete.
+const COUNTERS: u64 = 4_000;
 /// For how long an application waits at its end for a broker.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -193,6 +195,7 @@ impl Work {
     /// The work of one thread, of which it keeps its own account.
     fn run(&self, thread: u64, plan: Plan) -> Totals {
         let mut totals = Totals::default();
+        (thread..COUNTERS).step_by(plan.threads as usize).for_each(|n| measure_one_of_many(n, &mut totals));
         for burst in 1..=plan.bursts {
             let mut state = self.state.lock().unwrap();
             if burst == plan.bursts {
@@ -204,7 +207,10 @@ impl Work {
             (0..plan.calls).for_each(|_| work());
             totals.add("e2e.calls", plan.calls.into());
             totals.add("e2e.time#count", plan.calls.into());
-            measure_known(u64::from(burst) * 1_000 + thread, &mut totals);
+            let n = u64::from(burst) * 1_000 + thread;
+            measure_known(n, &mut totals);
+            measure_one_of_many(n * 7 % COUNTERS, &mut totals);
+            measure_and_retire(n, thread, &mut totals);
             self.state.lock().unwrap().bursts += 1;
         }
         totals
@@ -227,7 +233,23 @@ fn measure_known(n: u64, totals: &mut Totals) {
     totals.add("e2e.bytes", signed);
     zibrato::count!("e2e.share", n as f64 / 4.0);
     totals.add("e2e.share#quarters", signed);
-    let seats = if n % 2 == 0 { signed } else { -signed };
+    let seats = if n.is_multiple_of(2) { signed } else { -signed };
     zibrato::updown!("e2e.seats", seats);
     totals.add("e2e.seats", seats);
+}
+
+/// One of many counters of the level that the calls are timed at.
+fn measure_one_of_many(number: u64, totals: &mut Totals) {
+    let name = format!("e2e.many.{number}");
+    zibrato::counter(&name).level("debug").handle().add(1);
+    totals.add(&name, 1);
+}
+
+/// A counter that ends, and begins anew the next time.
+fn measure_and_retire(n: u64, thread: u64, totals: &mut Totals) {
+    let name = format!("e2e.session.{thread}");
+    let session = zibrato::counter(&name).handle();
+    session.add(n);
+    session.retire();
+    totals.add(&name, n as i64);
 }
