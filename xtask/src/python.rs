@@ -19,7 +19,7 @@ pub(crate) fn check() -> Result<Done, Failure> {
 }
 
 /// A virtual environment under `target` with what the client needs; gives its interpreter.
-fn environment() -> Result<PathBuf, Failure> {
+pub(crate) fn environment() -> Result<PathBuf, Failure> {
     let folder = target().join("python");
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let wanted = root().join("examples/python/requirements.txt");

@@ -1,11 +1,14 @@
 //! The tests that Cargo runs.
 
+use crate::python;
 use crate::shell::{Failure, cargo, run, works};
 use crate::steps::Done;
 
 /// All tests but those in the documentation; with nextest where it is installed, since it runs tests of
 /// several programs at once and ends those that hang.
 pub(crate) fn tests() -> Result<Done, Failure> {
+    // Some have old clients in Python at the other end.
+    python::environment()?;
     if works(&mut cargo(["nextest", "--version"])) {
         run(&mut cargo(["nextest", "run", "--workspace", "--no-fail-fast"]))?;
     } else {
