@@ -119,7 +119,10 @@ impl Scene {
                     .then(|| format!("{source} recorded {recorded} for {name}, {text} arrived"))
             })
             .collect();
-        if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+        match differences.len() {
+            0 => Ok(()),
+            count => Err(format!("{count} differ:\n{}\n", differences[..count.min(20)].join("\n"))),
+        }
     }
 
     /// Waits until Librato's end has all that was recorded, and has not been sent anything it may not be sent.
