@@ -31,7 +31,7 @@ impl Backend for Lines {
 fn line(time: u64, measurement: &Measurement) -> String {
     let Measurement { series, level, value, .. } = measurement;
     let figures = match (value, measurement.statistics()) {
-        (Value::Counter(total) | Value::Updown(total), _) => format!("{total:+}"),
+        (Value::Counter(total) | Value::Updown(total), _) => total.to_string(),
         (Value::Gauge(gauge), _) => gauge.last.to_string(),
         (Value::Point { value, .. }, _) => value.to_string(),
         (_, Some(s)) => format!("{} x {}, {} to {}", s.count, s.mean(), s.min, s.max),

@@ -86,7 +86,7 @@ mod tests {
         for (value, text) in counts {
             assert_eq!(count(value), text);
         }
-        for (value, text) in [(3.14159, "3.142"), (12_345.6, "12,346"), (0.001, "0.001"), (1e-9, "1.000e-9")]
+        for (value, text) in [(2.34567, "2.346"), (12_345.6, "12,346"), (0.001, "0.001"), (1e-9, "1.000e-9")]
         {
             assert_eq!(plain(value), text);
         }

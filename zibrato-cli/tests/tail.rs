@@ -1,4 +1,5 @@
 //! `zibrato tail` with a real broker.
+#![allow(clippy::unwrap_used)] // Also outside of the functions that are marked as tests.
 
 mod support;
 
