@@ -2,6 +2,8 @@
 
 /// Longest metric name, source, tag name or tag value, in bytes.
 pub const NAME: usize = 255;
+/// Longest help of a description, in bytes.
+pub const HELP: usize = 1024;
 /// Longest level label, in bytes.
 pub const LEVEL: usize = 32;
 /// Most tags of one metric.

@@ -30,19 +30,17 @@ mod unix {
     use std::cell::Cell;
     use std::sync::atomic::Ordering::Relaxed;
 
-    use parking_lot::MutexGuard;
-
     use crate::cell::with_registry;
-    use crate::registry::{Inner, REGISTRY};
+    use crate::registry::{Inner, REGISTRY, Whole};
 
     thread_local! {
         /// Held over the fork by the forking thread, so that the child gets the registry in one piece.
-        static HELD: Cell<Option<MutexGuard<'static, Inner>>> = const { Cell::new(None) };
+        static HELD: Cell<Option<Whole<Inner>>> = const { Cell::new(None) };
     }
 
     pub(super) extern "C" fn prepare() {
         // A thread that is ending has no place to keep the guard; its child may find the registry locked.
-        let _ = HELD.try_with(|held| held.set(Some(REGISTRY.lock())));
+        let _ = HELD.try_with(|held| held.set(Some(REGISTRY.lock_whole())));
     }
 
     pub(super) extern "C" fn parent() {

@@ -53,8 +53,9 @@ impl<W: Word> Roster<W> {
         for (metric, cell) in self.threads.get_mut(thread).map(std::mem::take).unwrap_or_default() {
             // SAFETY: the cell is on the list, so it is alive.
             let cell = unsafe { &*cell };
-            self.retire(metric, cell.total());
+            let total = cell.total();
             cell.take_back();
+            self.retire(metric, total);
         }
     }
 
@@ -94,6 +95,6 @@ impl<W: Word> Roster<W> {
         if self.retired.len() <= metric {
             self.retired.resize(metric + 1, 0);
         }
-        self.retired[metric] = self.retired[metric].wrapping_add(n);
+        self.retired[metric] = self.retired[metric].saturating_add(n);
     }
 }

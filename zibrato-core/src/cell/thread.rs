@@ -1,8 +1,7 @@
 use std::cell::Cell;
+use std::io::Write;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use std::thread::LocalKey;
-
-use parking_lot::MutexGuard;
 
 use super::number::NumberCell;
 use super::owned::Owned;
@@ -65,10 +64,10 @@ pub(crate) fn with_registry<R>(work: impl FnOnce(&mut Inner, Thread) -> R) -> Op
     };
     let result = work(&mut inner, thread);
     let warning = inner.warning();
-    // Fairly, so that a reader that comes again at once does not keep a thread waiting that only wants to join.
-    MutexGuard::unlock_fair(inner);
+    drop(inner);
     if let Some(warning) = warning {
-        eprintln!("{warning}");
+        // Unlike `eprintln`, which panics where nobody takes it.
+        let _ = writeln!(std::io::stderr(), "{warning}");
     }
     PHASE.set(if gone { Phase::Gone } else { Phase::Live });
     Some(result)
@@ -156,11 +155,15 @@ impl ThreadCells {
     pub(crate) fn add(&mut self, metric: u32, cell: AnyCell) {
         let wanted = metric as usize + 1;
         if self.table.len() < wanted {
-            self.table.resize_with(wanted.next_power_of_two(), AtomicPtr::default);
-            TABLE.with(|table| {
-                table.cells.set(self.table.as_ptr());
-                table.len.set(self.table.len());
+            let mut table: Vec<_> = Vec::with_capacity(wanted.next_power_of_two());
+            table.extend(self.table.iter().map(|cell| AtomicPtr::new(cell.load(Relaxed))));
+            table.resize_with(table.capacity(), AtomicPtr::default);
+            TABLE.with(|own| {
+                own.cells.set(table.as_ptr());
+                own.len.set(table.len());
             });
+            // Freed last: an allocator that measures looks into the table whenever it is called.
+            drop(std::mem::replace(&mut self.table, table));
         }
         self.table[metric as usize].store(cell.address(), Relaxed);
         self.owned.push((metric, cell));
@@ -169,6 +172,15 @@ impl ThreadCells {
     /// The cells and their metrics.
     pub(crate) fn cells(&self) -> impl Iterator<Item = (u32, &AnyCell)> {
         self.owned.iter().map(|(metric, cell)| (*metric, cell))
+    }
+
+    /// Makes the ways of the calling thread to these cells, which are its own, lead nowhere.
+    pub(crate) fn close(&self) {
+        TABLE.with(|table| table.len.set(0));
+        for slot in &self.slots {
+            // SAFETY: the slot is a thread-local of this thread without a destructor, so it is still there.
+            unsafe { &**slot }.cell.set(std::ptr::null());
+        }
     }
 
     /// Takes the cell of a metric that no handle reaches any more.
@@ -189,11 +201,7 @@ impl Drop for Reaper {
             let mut inner = REGISTRY.lock();
             let cells = inner.leave(INDEX.get());
             drop(inner);
-            TABLE.with(|table| table.len.set(0));
-            for slot in &cells.slots {
-                // SAFETY: the slot is a thread-local of this thread without a destructor, so it is still there.
-                unsafe { &**slot }.cell.set(std::ptr::null());
-            }
+            drop(cells);
         }
         PHASE.set(Phase::Gone);
     }

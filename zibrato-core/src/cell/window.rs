@@ -72,10 +72,13 @@ impl Window {
         for (i, old) in self.buckets() {
             counts[(i - low) as usize] = AtomicU32::new(old.load(Relaxed));
         }
-        self.free();
-        self.len.store(counts.len() as u32, Relaxed);
-        self.base.store(low, Relaxed);
+        let len = counts.len() as u32;
+        let old = self.raw();
         self.counts.store(Box::into_raw(counts).cast(), Relaxed);
+        self.base.store(low, Relaxed);
+        self.len.store(len, Relaxed);
+        // Freed last: an allocator that measures comes here whenever it is called.
+        Self::free(old);
     }
 
     /// The counts that are not 0, by rising index. Called under the registry's lock.
@@ -94,18 +97,21 @@ impl Window {
         slice.iter().enumerate().map(move |(i, n)| (base + i as i32, n))
     }
 
-    fn free(&self) {
-        let (counts, len) = (self.counts.load(Relaxed), self.len.load(Relaxed) as usize);
-        if len > 0 {
+    fn raw(&self) -> *mut [AtomicU32] {
+        std::ptr::slice_from_raw_parts_mut(self.counts.load(Relaxed), self.len.load(Relaxed) as usize)
+    }
+
+    fn free(counts: *mut [AtomicU32]) {
+        if !counts.is_empty() {
             // SAFETY: it came out of a boxed slice of this length in `grow`, and nobody reads it: the owner is
             // here, and readers wait for the lock.
-            drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(counts, len)) });
+            drop(unsafe { Box::from_raw(counts) });
         }
     }
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
-        self.free();
+        Self::free(self.raw());
     }
 }

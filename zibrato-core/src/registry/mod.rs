@@ -3,6 +3,7 @@
 //! There is one in a process, behind one lock. Call sites and handles come here once per thread and metric; after
 //! that only readers do.
 
+mod lock;
 mod measure;
 mod metric;
 mod read;
@@ -11,14 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use parking_lot::Mutex;
-
 use crate::cell::{AnyCell, NumberCell, Owned, Roster, SpreadCell, ThreadCells, with_registry};
 use crate::clock;
 use crate::frame::{Description, Kind};
 use crate::level::Levels;
 use crate::limits;
 
+use lock::Lock;
+pub(crate) use lock::Whole;
 pub use measure::{Counter, Distribution, Gauge, Increment, Site, Timer, Timing, Updown};
 use metric::Metric;
 #[doc(hidden)]
@@ -26,7 +27,7 @@ pub use metric::Shared;
 pub use metric::{Id, MetricSpec};
 pub use read::{Reading, end, read, read_own_thread, take_retired};
 
-pub(crate) static REGISTRY: Mutex<Inner> = Mutex::new(Inner::new());
+pub(crate) static REGISTRY: Lock<Inner> = Lock::new(Inner::new());
 
 /// The metric that takes what comes after the limit on the number of metrics, one per level and kind.
 pub const OVERFLOW: &str = "zibrato.overflow";
@@ -111,10 +112,12 @@ impl Inner {
         thread
     }
 
-    /// Folds a thread that ends. What comes back is to be dropped outside, after its slots lead nowhere.
+    /// Folds the calling thread, which ends. What comes back is to be dropped outside.
     pub(crate) fn leave(&mut self, thread: usize) -> ThreadCells {
-        self.roster.leave(thread);
         let cells = self.threads.get_mut(thread).and_then(Option::take).unwrap_or_default();
+        // First, so that what an instrumented allocator measures meanwhile does not go to a cell already folded.
+        cells.close();
+        self.roster.leave(thread);
         for (metric, cell) in cells.cells() {
             if let Some(Some(metric)) = self.metrics.get_mut(metric as usize) {
                 metric.retire(cell);
@@ -227,12 +230,14 @@ pub fn set_levels(levels: Levels) {
 }
 
 /// Says what a metric means: its unit in UCUM notation (`s`, `By`, `{request}`; empty where there is none) and one
-/// sentence for people. Later calls for the same name replace earlier ones.
+/// sentence for people, of which the first 255 and 1024 bytes are kept. Later calls for the same name replace earlier
+/// ones.
 pub fn describe(name: &str, unit: &str, help: &str) {
     if limits::check_name(name).is_err() {
         return;
     }
-    let description = Description { unit: unit.into(), help: help.into() };
+    let start = |text: &str, most: usize| text[..text.floor_char_boundary(most)].into();
+    let description = Description { unit: start(unit, limits::NAME), help: start(help, limits::HELP) };
     with_registry(|inner, _| inner.descriptions.insert(name.into(), (description, clock::unix_nanos())));
 }
 
