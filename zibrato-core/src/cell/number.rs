@@ -13,19 +13,20 @@ pub(crate) struct NumberCell {
 impl NumberCell {
     #[inline(always)]
     pub(crate) fn add_whole(&self, n: i64) {
-        self.whole.set(self.whole.get().wrapping_add(n as u64));
+        self.whole.set((self.whole.get() as i64).saturating_add(n) as u64);
     }
 
     #[inline]
     pub(crate) fn add_float(&self, n: f64) {
-        self.float.set((f64::from_bits(self.float.get()) + n).to_bits());
+        let sum = f64::from_bits(self.float.get()) + n;
+        self.float.set(sum.clamp(f64::MIN, f64::MAX).to_bits());
     }
 
     /// Adds from any thread.
     pub(crate) fn add_shared(&self, whole: i64, float: f64) {
         self.whole.fetch_add(whole as u64, Relaxed);
         if float != 0.0 {
-            let add = |old| Some((f64::from_bits(old) + float).to_bits());
+            let add = |old| Some((f64::from_bits(old) + float).clamp(f64::MIN, f64::MAX).to_bits());
             // The closure always gives a value, so the update always succeeds.
             let _ = self.float.fetch_update(Relaxed, Relaxed, add);
         }

@@ -64,7 +64,7 @@ impl SpreadCell {
         let index = index_of_whole(nanos);
         let bucket =
             self.positive.room(index).map_err(|full| NoRoom { place: Place::Positive(index), full })?;
-        self.whole.set(self.whole.get().wrapping_add(nanos));
+        self.whole.set(self.whole.get().saturating_add(nanos));
         self.stretch(nanos);
         count_one(bucket);
         Ok(())
@@ -81,7 +81,8 @@ impl SpreadCell {
         if value.fract() == 0.0 && value.abs() < (1u64 << 53) as f64 {
             self.whole.set(self.whole.get().wrapping_add(value as i64 as u64));
         } else {
-            self.float.set((f64::from_bits(self.float.get()) + value).to_bits());
+            let sum = f64::from_bits(self.float.get()) + value;
+            self.float.set(sum.clamp(f64::MIN, f64::MAX).to_bits());
         }
         self.stretch(Order::of_float(value));
         match bucket {
@@ -130,8 +131,13 @@ impl SpreadCell {
         if low <= high {
             sum.stretch(order.value(low), order.value(high));
         }
-        sum.total =
-            sum.total.plus(Total { whole: self.whole.get() as i64, float: f64::from_bits(self.float.get()) });
+        let whole = self.whole.get();
+        let whole = match order.0 {
+            // A sum of durations that is beyond the range of a total is taken as its end.
+            Kind::Timer => i64::try_from(whole).unwrap_or(i64::MAX),
+            _ => whole as i64,
+        };
+        sum.total = sum.total.plus(Total { whole, float: f64::from_bits(self.float.get()) });
     }
 }
 
@@ -197,7 +203,7 @@ impl Orphans {
     }
 
     pub(crate) fn record(&self, value: f64) {
-        let add = |old| Some((f64::from_bits(old) + value).to_bits());
+        let add = |old| Some((f64::from_bits(old) + value).clamp(f64::MIN, f64::MAX).to_bits());
         // The closure always gives a value, so the update always succeeds.
         let _ = self.float.fetch_update(Relaxed, Relaxed, add);
         match place_of(value) {

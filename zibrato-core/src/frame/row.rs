@@ -152,7 +152,9 @@ impl Total {
 
     /// Both together.
     pub fn plus(self, other: Total) -> Total {
-        Total { whole: self.whole.saturating_add(other.whole), float: self.float + other.float }
+        // Floats saturate too: nobody takes a total that is not finite.
+        let float = (self.float + other.float).clamp(f64::MIN, f64::MAX);
+        Total { whole: self.whole.saturating_add(other.whole), float }
     }
 
     /// Whether it is exactly nothing.
