@@ -74,11 +74,12 @@ struct Level {
     sizes: Sizes,
 }
 
-/// What of a metric was sent last, and what was in the newest complete set: marks, not states.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// What of a metric was sent last, as a mark, not a state.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Known {
     latest: Mark,
-    complete: Mark,
+    /// It was another one since the newest complete set, even if it is the same again by now.
+    changed: bool,
 }
 
 /// A state in short: it differs whenever the state does, extremes of an interval aside.
@@ -231,14 +232,12 @@ impl Level {
         }
         for row in &rows {
             let mark = mark(&row.state);
-            let known = self.known.entry(row.key.clone()).or_default();
-            known.latest = mark;
-            if complete {
-                known.complete = mark;
-            }
+            let known = self.known.get(&row.key).copied();
+            let changed = !complete && known.is_none_or(|k| k.changed || k.latest != mark);
+            self.known.insert(row.key.clone(), Known { latest: mark, changed });
         }
         if !complete {
-            rows.retain(|row| self.known.get(&row.key).is_none_or(|k| k.complete != k.latest));
+            rows.retain(|row| self.known.get(&row.key).is_none_or(|k| k.changed));
         }
         let set = self.set(name, instance, source, rows, flags, now);
         if complete {

@@ -107,3 +107,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_changed_only_set_has_what_changed_and_changed_back() {
+    let mut publisher = Publisher::new("host").with_sizes(1 << 20, 0);
+    let level = |total| vec![reading("info", "back", total), reading("info", "still", 1)];
+    let names = |sets: Vec<Set>| -> Vec<(String, State)> {
+        sets.into_iter().flat_map(|s| s.rows).map(|r| (r.key.name.to_string(), r.state)).collect()
+    };
+    assert!(publisher.collect(level(3), 10 * SECOND)[0].head.is_complete());
+    let back = |total| vec![("back".to_string(), State::Total(Total::whole(total)))];
+    assert_eq!(names(publisher.collect(level(5), 11 * SECOND)), back(5));
+    assert_eq!(names(publisher.collect(level(3), 12 * SECOND)), back(3), "a receiver may have merged 5");
+    assert!(publisher.collect(level(3), 13 * SECOND).is_empty());
+}
