@@ -52,19 +52,21 @@ impl GaugeCell {
         (bits != UNSET).then(|| f64::from_bits(bits))
     }
 
-    pub(crate) fn unset(&self) {
-        self.value.store(UNSET, Relaxed);
+    /// The value, which is unset from here on.
+    pub(crate) fn take(&self) -> Option<f64> {
+        let bits = self.value.swap(UNSET, Relaxed);
+        (bits != UNSET).then(|| f64::from_bits(bits))
     }
 
-    /// Count and sum since the start, and the extremes of the interval, which `restart` begins anew.
-    pub(crate) fn statistics(&self, restart: bool) -> Option<(u64, f64, Option<Span>)> {
+    /// Count and sum since the start, which `end` begins anew, and the extremes of the interval, which begins anew
+    /// each time.
+    pub(crate) fn take_statistics(&self, end: bool) -> Option<(u64, f64, Option<Span>)> {
         let s = self.statistics.as_ref()?;
-        let take = |word: &AtomicU64, empty: f64| {
-            f64::from_bits(if restart { word.swap(empty.to_bits(), Relaxed) } else { word.load(Relaxed) })
-        };
+        let take = |word: &AtomicU64, empty: f64| f64::from_bits(word.swap(empty.to_bits(), Relaxed));
+        let total = |word: &AtomicU64| if end { word.swap(0, Relaxed) } else { word.load(Relaxed) };
         let (min, max) = (take(&s.low, f64::INFINITY), take(&s.high, f64::NEG_INFINITY));
         let span = (min <= max).then_some(Span { min, max });
-        Some((s.count.load(Relaxed), f64::from_bits(s.sum.load(Relaxed)), span))
+        Some((total(&s.count), f64::from_bits(total(&s.sum)), span))
     }
 }
 
@@ -80,7 +82,8 @@ impl Statistics {
 fn update(word: &AtomicU64, to: impl Fn(u64) -> f64) -> f64 {
     let mut old = word.load(Relaxed);
     loop {
-        let new = to(old);
+        // A sum of finite values may be none, and nobody takes one that is not finite.
+        let new = to(old).clamp(f64::MIN, f64::MAX);
         match word.compare_exchange_weak(old, new.to_bits(), Relaxed, Relaxed) {
             Ok(_) => return new,
             Err(now) => old = now,

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed};
 
 use crate::cell::{AnyCell, Gathered, GaugeCell, NumberCell, Order, Orphans, SpreadCell};
 use crate::frame::{Kind, Spread, State, Tags, Total};
@@ -103,6 +103,8 @@ pub(crate) struct Metric {
     retired: Retired,
     /// The state at which the present instance began, where that was not zero.
     baseline: Option<State>,
+    /// It has had a state of its own in the present instance, and so is read from then on, also at zero.
+    shown: bool,
     /// The gauge's last value read, and when it was seen first.
     seen: (f64, u64),
 }
@@ -148,6 +150,7 @@ impl Metric {
             born,
             retired: Retired::default(),
             baseline: None,
+            shown: false,
             seen: (f64::NAN, 0),
         }
     }
@@ -172,17 +175,24 @@ impl Metric {
         &mut self.retired.spread
     }
 
-    /// The state since the present instance began; `None` where it has none of its own yet.
-    pub(crate) fn state(&mut self, sum: Sum, now: u64, restart: bool) -> Option<State> {
-        let state = self.whole_state(sum, now, restart)?;
-        match &self.baseline {
-            None => Some(state),
-            Some(baseline) => state.since(baseline),
+    /// The state since the present instance began; `None` where it has none of its own yet. With `end` the next
+    /// instance begins at the very state that is returned, so that nothing measured meanwhile is between the two.
+    pub(crate) fn state(&mut self, sum: Sum, now: u64, end: bool) -> Option<State> {
+        let whole = self.whole_state(sum, now, end);
+        let next = if end && self.id.kind != Kind::Gauge { whole.clone() } else { None };
+        let state = whole.and_then(|whole| match &self.baseline {
+            None => Some(whole),
+            Some(baseline) => whole.since(baseline).or_else(|| self.shown.then(|| nothing(self.id.kind))),
+        });
+        self.shown |= state.is_some();
+        if end {
+            (self.baseline, self.born, self.shown, self.seen) = (next, now, false, (f64::NAN, 0));
         }
+        state
     }
 
     /// The state since the process began.
-    fn whole_state(&mut self, mut sum: Sum, now: u64, restart: bool) -> Option<State> {
+    fn whole_state(&mut self, mut sum: Sum, now: u64, end: bool) -> Option<State> {
         match self.id.kind {
             Kind::Counter | Kind::Updown => {
                 let all = [self.retired.total, self.shared.orphan.total()];
@@ -194,32 +204,19 @@ impl Metric {
                 if let Some(orphans) = &self.shared.orphans {
                     orphans.read(&mut spread);
                 }
-                if restart {
-                    self.retired.spread.span = None;
-                }
+                self.retired.spread.span = None;
                 Some(State::Spread(spread.spread()))
             }
             Kind::Gauge => {
                 let gauge = self.shared.gauge.as_ref()?;
-                let value = gauge.value()?;
+                let statistics = gauge.take_statistics(end);
+                let value = if end { gauge.take() } else { gauge.value() }?;
                 if value != self.seen.0 {
                     self.seen = (value, now);
                 }
-                let statistics = gauge.statistics(restart);
                 Some(State::Gauge(crate::frame::Gauge { value, set_at: self.seen.1, statistics }))
             }
             Kind::Point | Kind::Description => None,
-        }
-    }
-
-    /// Begins a new instance: from here on the totals start at zero again.
-    pub(crate) fn rebase(&mut self, sum: Sum, now: u64) {
-        let kind_has_totals = self.id.kind != Kind::Gauge;
-        self.baseline = self.whole_state(sum, now, true).filter(|_| kind_has_totals);
-        self.born = now;
-        if let Some(gauge) = &self.shared.gauge {
-            gauge.unset();
-            self.seen = (f64::NAN, 0);
         }
     }
 
@@ -227,8 +224,18 @@ impl Metric {
         self.born
     }
 
-    /// Whether it was to be retired and nothing reaches it any more.
+    /// Whether it was to be retired and nothing reaches it any more. What was measured through its handles is in
+    /// whatever is read after this.
     pub(crate) fn may_go(&self) -> bool {
-        !self.has_site && self.shared.retiring.load(Relaxed) && self.shared.handles.load(Relaxed) == 0
+        !self.has_site && self.shared.handles.load(Acquire) == 0 && self.shared.retiring.load(Relaxed)
+    }
+}
+
+/// The state of a metric of this kind to which nothing has happened.
+pub(super) fn nothing(kind: Kind) -> State {
+    match kind {
+        Kind::Timer | Kind::Distribution => State::Spread(Spread::default()),
+        Kind::Gauge => State::Gauge(crate::frame::Gauge { value: 0.0, set_at: 0, statistics: None }),
+        _ => State::Total(Total::default()),
     }
 }

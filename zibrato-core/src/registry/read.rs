@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::metric::{Id, Metric, Sum};
+use super::metric::{Id, Metric, Sum, nothing};
 use super::{Inner, measure};
 use crate::cell::{ThreadCells, current, with_registry};
 use crate::clock;
@@ -22,13 +22,13 @@ pub struct Reading {
 ///
 /// Empty where it is called from inside the registry, by an instrumented allocator.
 pub fn read() -> Vec<Reading> {
-    with_registry(|inner, _| inner.read(true, false)).unwrap_or_default()
+    with_registry(|inner, _| inner.read(false)).unwrap_or_default()
 }
 
 /// Reads every metric that is switched on for the last time in this instance: what is measured from here on
 /// belongs to a new one, which starts at zero.
 pub fn end() -> Vec<Reading> {
-    with_registry(|inner, _| inner.read(true, true)).unwrap_or_default()
+    with_registry(|inner, _| inner.read(true)).unwrap_or_default()
 }
 
 /// Reads what the calling thread alone has measured since it began. Gauges, which all threads share, are as they
@@ -43,25 +43,28 @@ pub fn take_retired() -> Vec<Reading> {
 }
 
 impl Inner {
-    fn read(&mut self, restart: bool, end: bool) -> Vec<Reading> {
+    fn read(&mut self, end: bool) -> Vec<Reading> {
         for site in measure::waiting() {
             self.settle_site(site);
         }
         let now = clock::unix_nanos();
-        let mut sums = self.sums(None, restart);
+        // Asked before the cells are read: what the last handle counted before it went is then in the sums.
+        let going: Vec<bool> = self.metrics.iter().map(|m| m.as_ref().is_some_and(Metric::may_go)).collect();
+        let mut sums = self.sums(None, true);
         let mut readings = Vec::with_capacity(sums.len() + self.descriptions.len());
         let mut gone = Vec::new();
-        for (metric, sum) in self.metrics.iter_mut().zip(&mut sums) {
+        for ((metric, sum), going) in self.metrics.iter_mut().zip(&mut sums).zip(going) {
             let Some(metric) = metric else { continue };
-            if let Some(state) = metric.state(std::mem::take(sum), now, restart) {
-                let reading = Reading { id: metric.id.clone(), born: metric.born(), state };
-                if metric.may_go() {
+            let (id, born) = (metric.id.clone(), metric.born());
+            if let Some(state) = metric.state(std::mem::take(sum), now, end) {
+                let reading = Reading { id, born, state };
+                if going {
                     gone.push((metric.shared.number, reading));
                 } else if !metric.shared.is_off() {
                     readings.push(reading);
                 }
-            } else if metric.may_go() {
-                gone.push((metric.shared.number, reading_of_nothing(metric)));
+            } else if going {
+                gone.push((metric.shared.number, Reading { id, born, state: nothing(metric.id.kind) }));
             }
         }
         for (number, reading) in gone {
@@ -69,11 +72,6 @@ impl Inner {
             self.retired.push(reading);
         }
         self.describe(&mut readings);
-        if end {
-            let mut sums = self.sums(None, true);
-            let metrics = self.metrics.iter_mut().zip(&mut sums);
-            metrics.for_each(|(m, s)| m.iter_mut().for_each(|m| m.rebase(std::mem::take(s), now)));
-        }
         readings
     }
 
@@ -83,7 +81,7 @@ impl Inner {
             self.roster.forget(thread);
             self.threads[thread] = None;
         }
-        self.read(true, true);
+        self.read(true);
         self.retired.clear();
     }
 
@@ -150,13 +148,4 @@ impl Inner {
         }
         readings.append(&mut more);
     }
-}
-
-fn reading_of_nothing(metric: &Metric) -> Reading {
-    let state = match metric.id.kind {
-        Kind::Timer | Kind::Distribution => State::Spread(Default::default()),
-        Kind::Gauge => State::Gauge(crate::frame::Gauge { value: 0.0, set_at: 0, statistics: None }),
-        _ => State::Total(Default::default()),
-    };
-    Reading { id: metric.id.clone(), born: metric.born(), state }
 }
