@@ -12,6 +12,7 @@ mod measure;
 mod number;
 mod output;
 mod send;
+mod state;
 mod table;
 mod tail;
 mod time;
@@ -60,6 +61,8 @@ Examples:
     Time(time::Options),
     /// Ask a broker about itself
     Info(info::Options),
+    /// Work on the state directories of workers
+    State(state::Options),
     /// See it work: a broker, a program that measures and a live view in one process
     Demo(demo::Options),
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Send(options) => send::main(&options),
         Command::Time(options) => time::main(&options),
         Command::Info(options) => info::main(&options),
+        Command::State(options) => state::main(options),
         Command::Demo(options) => demo::main(&options),
     };
     result.unwrap_or_else(failure::Failure::report)

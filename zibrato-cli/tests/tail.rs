@@ -122,9 +122,10 @@ fn prints_the_rest_when_it_is_stopped() {
     let broker = Broker::start();
     let mut tail = Running::start(broker.zibrato(&["tail", "--json", "--interval", "3600"]));
     tail.err.until(|line| line.contains("listening to"));
+    let other = listening(&broker, &["--json"]);
     run(&mut broker.zibrato(&["send", "counter", "c", "3"]));
-    // Acknowledged is published, but perhaps not received: what is not there yet is asked for.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // What one has printed the other has received.
+    assert!(other.out.next().contains("\"count\":3"));
     tail.signal(rustix::process::Signal::TERM);
     assert_eq!(tail.wait().code(), Some(0));
     assert!(tail.out.next().contains("\"count\":3"));

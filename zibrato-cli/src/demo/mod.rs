@@ -128,6 +128,12 @@ async fn demo(options: &Options) -> Result<ExitCode, Failure> {
     if options.json {
         output.line(&comparison.json(ran))?;
     } else {
+        // On a terminal the view stays above the comparison, and is to show the same.
+        if output::terminal_size().is_some()
+            && let Some(text) = view.draw()
+        {
+            output.write(&text)?;
+        }
         output.write(&comparison.text(ran, output::terminal_size().map(|(columns, _)| columns)))?;
     }
     let _ = stop_broker.send(());
