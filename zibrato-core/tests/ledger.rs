@@ -341,6 +341,25 @@ fn what_was_forgotten_counts_anew_from_a_fresh_set() {
 }
 
 #[test]
+fn what_was_retired_long_ago_leaves_nothing_behind() {
+    let mut ledger = ledger(NOW - 100 * SECOND);
+    for sequence in 1..=50 {
+        let mut frame = Frame { head: head(2 * sequence, SECOND, false), rows: vec![counter("r", 5)] };
+        frame.head.flags = Flags::RETIRED;
+        frame.rows[0].key.born = sequence;
+        ledger.merge("info", frame, at(NOW));
+        // The instance lives on.
+        ledger.merge("info", complete(2 * sequence + 1, SECOND, vec![counter("a", 1)]), at(NOW));
+        totals(&mut ledger);
+        ledger.run(SECOND);
+        let ran = ledger.settled().ran;
+        ledger.forget_retired(ran.saturating_sub(10 * SECOND));
+    }
+    let rows = &ledger.settled().entries.values().next().unwrap().rows;
+    assert_eq!(rows.len(), 11, "those of the last ten seconds, and the one that lives");
+}
+
+#[test]
 fn memory_is_released_and_recalled() {
     let mut ledger = ledger(NOW - 100 * SECOND);
     let mut last = complete(1, SECOND, vec![counter("a", 5)]);

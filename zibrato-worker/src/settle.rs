@@ -231,6 +231,7 @@ impl Settler {
         let retired = ran.saturating_sub(self.rules.horizon.saturating_add(RETIRED));
         self.state.forget(&gone, horizon, retired, ran)?;
         self.ledger.forget(&gone, horizon);
+        self.ledger.forget_retired(retired);
         self.ledger.release(IDLE);
         Ok(gone.len())
     }

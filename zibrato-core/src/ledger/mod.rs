@@ -258,6 +258,14 @@ impl Ledger {
         });
     }
 
+    /// Frees the memory of metrics that were retired before `retired` on the forgetting clock, and of which frames
+    /// are refused by now.
+    pub fn forget_retired(&mut self, retired: u64) {
+        for entry in self.settled.entries.values_mut() {
+            entry.rows.retain(|_, row| row.retired.is_none_or(|at| at >= retired));
+        }
+    }
+
     /// Frees the memory of instances that are settled and have not been heard for `idle` nanoseconds of the
     /// forgetting clock, or have ended. What has been settled of them must be on a disk, to be
     /// [recalled](Ledger::recall) from.
