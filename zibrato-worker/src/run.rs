@@ -1,5 +1,6 @@
 //! A worker at work: sockets, timers and tasks around [`Settler`] and [`Sender`].
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use zibrato_core::ask::Message;
-use zibrato_core::frame::decode;
+use zibrato_core::frame::{Frame, decode};
 use zibrato_core::ledger::Arrival;
 use zibrato_core::level::{self, Levels};
 use zibrato_transport::{Asker, Broker, Event, Subscriber};
@@ -33,6 +34,10 @@ const TICK: Duration = Duration::from_secs(1);
 const FORGET: Duration = Duration::from_secs(600);
 /// How long the end may take, for a last request.
 const STOPPING: Duration = Duration::from_secs(10);
+/// How long the end waits for a request that is under way, before it gives it up in order to settle.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
+/// Bytes of frames that may wait until the backend can be asked about their series; of more, none are received.
+const HELD: usize = 32 << 20;
 /// How long the end takes at most to merge what has arrived.
 const ARRIVED: Duration = Duration::from_millis(500);
 /// How long to wait after the state directory could not be used.
@@ -101,6 +106,9 @@ async fn run_in<B: Backend>(
         complaints: Complaints::default(),
         disk: Disk::default(),
         sending,
+        held: VecDeque::new(),
+        held_bytes: 0,
+        began: Instant::now(),
     };
     notify(false);
     let result = worker.work(options.flush, shutdown).await;
@@ -135,6 +143,26 @@ struct Work<B> {
     complaints: Complaints,
     disk: Disk,
     sending: Sending,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    began: Instant,
+}
+
+/// A frame with series that the backend could not be asked about, because it was busy with a request.
+struct Held {
+    level: String,
+    frame: Frame,
+    arrival: Arrival,
+    answers: Option<Answers>,
+    size: usize,
+}
+
+/// Which broker's answer to which question a frame belongs to, and its number in there.
+#[derive(Clone, Copy)]
+struct Answers {
+    broker: usize,
+    id: u64,
+    index: u64,
 }
 
 impl<B: Backend> Work<B> {
@@ -145,17 +173,25 @@ impl<B: Backend> Work<B> {
         let mut forget = every(FORGET);
         let mut ticked = Instant::now();
         let mut next_flush = tokio::time::Instant::now() + flush;
-        // While a flush waits for the backend to be free, merging goes on.
+        // While a flush, or a frame with new series, waits for the backend to be free, everything else goes on.
+        // Nothing here may wait for the backend in another way: it could be given to this one, which nobody polls.
         let mut free = std::pin::pin!(None);
         loop {
-            let flushing = free.is_some();
+            if free.is_none() && !self.held.is_empty() {
+                free.set(Some(self.backend.clone().lock_owned()));
+            }
+            let (waits, room) = (free.is_some(), self.held_bytes < HELD);
             tokio::select! {
                 () = &mut shutdown => return Ok(()),
-                event = self.subscriber.recv() => self.on_event(event).await?,
-                Some((broker, message)) = self.answers.recv() => self.on_answer(broker, message).await?,
-                () = sleep_until(next_flush), if !flushing => free.set(Some(self.backend.clone().lock_owned())),
-                Some(backend) = ready(free.as_mut()), if flushing => {
+                event = self.subscriber.recv(), if room => self.on_event(event)?,
+                Some((broker, message)) = self.answers.recv(), if room => self.on_answer(broker, message)?,
+                () = sleep_until(next_flush), if !waits => free.set(Some(self.backend.clone().lock_owned())),
+                Some(backend) = ready(free.as_mut()), if waits => {
                     free.set(None);
+                    self.merge_held(&backend)?;
+                    if tokio::time::Instant::now() < next_flush {
+                        continue;
+                    }
                     next_flush = advance(next_flush, flush);
                     if let Outcome::TooEarly { until } = self.settle(backend, false).await? {
                         let wait = Duration::from_nanos(until.saturating_sub(now()));
@@ -179,9 +215,9 @@ impl<B: Backend> Work<B> {
         }
     }
 
-    async fn on_event(&mut self, event: Event) -> Result<(), Error> {
+    fn on_event(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Message { topic, frame, .. } => self.merge(&topic, &frame, 0).await?,
+            Event::Message { topic, frame, .. } => self.merge(&topic, &frame, 0, None)?,
             Event::Malformed { .. } => {
                 self.status.malformed(1);
                 self.complaints.add("not two parts", 1);
@@ -198,14 +234,14 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    async fn on_answer(&mut self, broker: usize, message: Message) -> Result<(), Error> {
+    fn on_answer(&mut self, broker: usize, message: Message) -> Result<(), Error> {
         match message {
             Message::Kept { id, index, held, topic, frame } => {
-                self.merge(&topic, &frame, held).await?;
-                // Only when it is merged; also if it cannot be, because it never will.
-                self.asking.kept(broker, id, index, now());
+                self.merge(&topic, &frame, held, Some(Answers { broker, id, index }))?;
             }
-            Message::Done { id, count, cursor } => self.asking.done(broker, id, count, cursor, now()),
+            Message::Done { id, count, cursor } => {
+                self.asking.done(broker, id, count, cursor, self.elapsed());
+            }
             Message::Refused { why } => {
                 tracing::warn!(broker = %self.name(broker), why, "the broker refused a question");
             }
@@ -214,38 +250,83 @@ impl<B: Backend> Work<B> {
         Ok(())
     }
 
-    async fn merge(&mut self, topic: &[u8], frame: &[u8], held: u64) -> Result<(), Error> {
+    fn merge(
+        &mut self,
+        topic: &[u8],
+        bytes: &[u8],
+        held: u64,
+        answers: Option<Answers>,
+    ) -> Result<(), Error> {
+        if let Some((level, frame)) = self.understand(topic, bytes) {
+            let arrival = Arrival { now: now(), held };
+            let Some(settler) = &mut self.settler else { return Ok(()) };
+            if !settler.knows(&frame) {
+                let Ok(backend) = self.backend.try_lock() else {
+                    self.held_bytes += bytes.len();
+                    let (level, size) = (level.to_owned(), bytes.len());
+                    self.held.push_back(Held { level, frame, arrival, answers, size });
+                    return Ok(());
+                };
+                settler.learn(&frame, &*backend);
+            }
+            if !settler.merge_known(level, frame, arrival)? {
+                self.complaints.add("frame: too old", 1);
+            }
+        }
+        self.kept(answers);
+        Ok(())
+    }
+
+    /// Merges what has waited for the backend.
+    fn merge_held(&mut self, backend: &B) -> Result<(), Error> {
+        while let Some(Held { level, frame, arrival, answers, size }) = self.held.pop_front() {
+            self.held_bytes -= size;
+            let Some(settler) = &mut self.settler else { return Ok(()) };
+            if !settler.merge(&level, frame, arrival, backend)? {
+                self.complaints.add("frame: too old", 1);
+            }
+            self.kept(answers);
+        }
+        Ok(())
+    }
+
+    /// Notes a frame of an answer: only when it is merged; also if it cannot be, because it never will.
+    fn kept(&mut self, answers: Option<Answers>) {
+        if let Some(Answers { broker, id, index }) = answers {
+            self.asking.kept(broker, id, index, self.elapsed());
+        }
+    }
+
+    /// The level and the frame, where both are sound and were asked for.
+    fn understand<'a>(&mut self, topic: &'a [u8], bytes: &[u8]) -> Option<(&'a str, Frame)> {
         let Some(level) = level::of_topic(topic) else {
             self.status.malformed(1);
             self.complaints.add("bad topic", 1);
-            return Ok(());
+            return None;
         };
         // Brokers filter by prefix, and some of what was excluded cannot be left out of a subscription.
         if !self.levels.contains(level) {
             self.status.other_levels(1);
-            return Ok(());
+            return None;
         }
-        let decoded = match decode(frame) {
+        let decoded = match decode(bytes) {
             Ok(decoded) => decoded,
             Err(why) => {
                 self.status.bad_frames(1);
                 self.complaints.add(&format!("frame: {why}"), 1);
-                return Ok(());
+                return None;
             }
         };
         for why in &decoded.skipped {
             self.status.bad_rows(1);
             self.complaints.add(&format!("row: {why}"), 1);
         }
-        let Some(settler) = &mut self.settler else { return Ok(()) };
-        if !settler.knows(&decoded.frame) {
-            let backend = self.backend.lock().await;
-            settler.learn(&decoded.frame, &*backend);
-        }
-        if !settler.merge_known(level, decoded.frame, Arrival { now: now(), held })? {
-            self.complaints.add("frame: too old", 1);
-        }
-        Ok(())
+        Some((level, decoded.frame))
+    }
+
+    /// Nanoseconds since the worker started: what is asked must not depend on steps of the wall clock.
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Settles, and wakes the sender if there is something to send.
@@ -274,7 +355,7 @@ impl<B: Backend> Work<B> {
 
     async fn tick(&mut self, elapsed: Duration) -> Result<(), Error> {
         self.ask();
-        let answered = self.asking.is_answered(now());
+        let answered = self.asking.is_answered(self.elapsed());
         let first = self
             .with_settler(move |settler| {
                 if answered {
@@ -290,7 +371,7 @@ impl<B: Backend> Work<B> {
     }
 
     fn ask(&mut self) {
-        for (broker, message) in self.asking.due(now()) {
+        for (broker, message) in self.asking.due(self.elapsed()) {
             if let Some(asker) = self.askers.get(broker) {
                 // A full queue means that the broker is away; then the next question will do.
                 let _ = asker.questions.try_send(message);
@@ -317,9 +398,19 @@ impl<B: Backend> Work<B> {
         while Instant::now() < arrived
             && let Ok(event) = timeout(Duration::ZERO, self.subscriber.recv()).await
         {
-            self.on_event(event).await?;
+            self.on_event(event)?;
         }
-        if let Ok(backend) = tokio::time::timeout_at(deadline, self.backend.clone().lock_owned()).await {
+        let free = |backend: &Arc<Mutex<B>>| backend.clone().lock_owned();
+        let backend = match timeout(LAST_REQUEST, free(&self.backend)).await {
+            Ok(backend) => Some(backend),
+            Err(_) => {
+                // Then at least it is all in the outbox.
+                self.sending.give_up();
+                tokio::time::timeout_at(deadline, free(&self.backend)).await.ok()
+            }
+        };
+        if let Some(backend) = backend {
+            self.merge_held(&backend)?;
             self.settle(backend, true).await?;
         }
         self.sending.end(deadline).await?;
@@ -482,11 +573,17 @@ impl Sending {
         }
     }
 
+    /// Lets the backend go. The request that is under way is repeated after the next start.
+    fn give_up(&self) {
+        self.task.abort();
+    }
+
     /// Sends what can be sent until `deadline`.
     async fn end(&mut self, deadline: tokio::time::Instant) -> Result<(), Error> {
         self.stop.notify_one();
         match tokio::time::timeout_at(deadline, &mut self.task).await {
             Ok(Ok(result)) => result,
+            Ok(Err(why)) if why.is_cancelled() => Ok(()),
             Ok(Err(why)) => Err(Error::Task { why: format!("sending: {why}") }),
             Err(_) => {
                 // The request that is under way is repeated after the next start.

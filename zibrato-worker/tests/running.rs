@@ -5,17 +5,18 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use zibrato_broker::{Broker, Config};
 use zibrato_core::frame::{Frame, InstanceId, encode_set};
 use zibrato_core::{level, limits};
 use zibrato_transport::Push;
 use zibrato_worker::testing::{Act, Memory};
-use zibrato_worker::{Options, run};
+use zibrato_worker::{Accepted, Backend, BackendError, Batch, Options, Series, run};
 
 /// A broker in a task; killed when it is dropped.
 struct RunningBroker {
@@ -61,7 +62,12 @@ struct RunningWorker {
 }
 
 impl RunningWorker {
-    fn start(broker: &str, state: &Path, backend: &Memory, change: impl FnOnce(&mut Options)) -> Self {
+    fn start<B: Backend + Clone>(
+        broker: &str,
+        state: &Path,
+        backend: &B,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
         let mut options = Options::default();
         options.broker = broker.into();
         options.state = Some(state.into());
@@ -278,4 +284,85 @@ async fn shards_share_the_series() {
     for worker in workers {
         worker.stop().await;
     }
+}
+
+/// A backend that holds every request until it is let through.
+#[derive(Clone)]
+struct Gate {
+    memory: Memory,
+    begun: Arc<Semaphore>,
+    through: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        let closed = || Arc::new(Semaphore::new(0));
+        Gate { memory: memory(), begun: closed(), through: closed() }
+    }
+
+    fn sum(&self) -> f64 {
+        self.memory.totals().values().sum()
+    }
+}
+
+impl Backend for Gate {
+    const NAME: &'static str = Memory::NAME;
+
+    fn series(&self, series: &mut Series) -> Result<(), String> {
+        self.memory.series(series)
+    }
+
+    fn resolution(&self) -> Duration {
+        self.memory.resolution()
+    }
+
+    async fn send(&mut self, batch: &Batch) -> Result<Accepted, BackendError> {
+        self.begun.add_permits(1);
+        drop(self.through.acquire().await);
+        self.memory.send(batch).await
+    }
+
+    fn render(&self, batch: &Batch) -> String {
+        self.memory.render(batch)
+    }
+}
+
+fn twenty(id: u8, total: i64) -> Frame {
+    complete(id, 1, 0, (0..20).map(|n| counter(&format!("m{id}.{n}"), total)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_backend_holds_up_neither_new_series_of_a_shard_nor_the_end() {
+    let broker = RunningBroker::start(0, None).await;
+    let (state, gate) = (tempfile::tempdir().unwrap(), Gate::new());
+    let one_of_two = |options: &mut Options| {
+        options.shard = "1/2".parse().unwrap();
+        options.levels = "info".parse().unwrap();
+    };
+    let worker = RunningWorker::start(&broker.address(), state.path(), &gate, one_of_two);
+    let push = Push::start(&address(broker.port));
+    offer(&push, "info", twenty(1, 1));
+    gate.begun.acquire().await.unwrap().forget();
+    // Long enough for a flush to wait for the backend, and then for new series to come.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    offer(&push, "info", twenty(2, 100));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gate.through.add_permits(1);
+    until("the new series are there", || gate.sum() >= 100.0).await;
+
+    let before = gate.sum();
+    gate.through.acquire().await.unwrap().forget();
+    offer(&push, "info", twenty(3, 10_000));
+    gate.begun.acquire_many(2).await.unwrap().forget();
+    offer(&push, "info", twenty(4, 1_000_000));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let stopping = Instant::now();
+    worker.stop().await;
+    assert!(stopping.elapsed() < Duration::from_secs(60), "the end is bounded");
+    assert_eq!(gate.sum(), before);
+    broker.kill().await;
+    // Everything was settled all the same, so no broker is needed to send it.
+    let worker = RunningWorker::start("tcp://127.0.0.1:1", state.path(), &gate.memory, one_of_two);
+    until("the rest is sent", || gate.sum() >= 1_000_000.0).await;
+    worker.stop().await;
 }
