@@ -239,9 +239,10 @@ mod tests {
 
     #[test]
     fn counters_and_updown_counters_of_one_series_are_added() {
-        let (counter, updown): (fn(Total) -> Value, fn(Total) -> Value) = (Value::Counter, Value::Updown);
+        type Make = fn(Total) -> Value;
+        let (counter, updown): (Make, Make) = (Value::Counter, Value::Updown);
         for totals in [[counter, updown], [updown, counter]] {
-            let of_one_series = |(value, whole): (&fn(Total) -> Value, i64)| {
+            let of_one_series = |(value, whole): (&Make, i64)| {
                 let mut measurement = measurement("a", value(Total::whole(whole)));
                 measurement.series.kind = Kind::Counter;
                 measurement

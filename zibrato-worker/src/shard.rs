@@ -100,6 +100,8 @@ pub(crate) struct Dealer {
     shard: Shard,
     /// Whether metrics (`born` does not count) are this shard's.
     known: HashMap<Key, bool>,
+    /// Most of them.
+    most: usize,
 }
 
 /// Most metrics that a dealer remembers; then it begins anew.
@@ -107,7 +109,7 @@ const KNOWN: usize = 1_000_000;
 
 impl Dealer {
     pub(crate) fn new(shard: Shard) -> Self {
-        Dealer { shard, known: HashMap::new() }
+        Dealer { shard, known: HashMap::new(), most: KNOWN }
     }
 
     fn find(&self, key: &Key) -> Option<bool> {
@@ -124,11 +126,12 @@ impl Dealer {
 
     /// Asks the backend about metrics that are not known yet.
     pub(crate) fn learn<B: Backend>(&mut self, rows: &[Row], backend: &B) {
+        // Before the first of them: what is forgotten in between would be dealt to every shard.
+        if self.known.len() + rows.len() > self.most && !self.knows(rows) {
+            self.known.clear();
+        }
         for row in rows {
             if self.find(&row.key).is_none() {
-                if self.known.len() >= KNOWN {
-                    self.known.clear();
-                }
                 let mine = self.shard.has(&series_of(backend, &row.key).0);
                 self.known.insert(Key { born: 0, ..row.key.clone() }, mine);
             }
@@ -172,6 +175,38 @@ mod tests {
             sizes[mine[0] as usize - 1] += 1;
         }
         assert!(sizes.iter().all(|&n| (800..1200).contains(&n)), "{sizes:?}");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_learned_anew_and_not_dealt_to_everybody() {
+        let row = |name: String| Row {
+            key: Key {
+                kind: Kind::Counter,
+                name: name.into(),
+                source: "s".into(),
+                tags: Default::default(),
+                born: 0,
+            },
+            state: zibrato_core::frame::State::Total(Default::default()),
+            trace: None,
+        };
+        let backend = crate::testing::Memory::new();
+        let mut dealers = [1, 2].map(|index| {
+            let shard = Shard::new(index, 2).unwrap();
+            Dealer { most: 10, ..Dealer::new(shard) }
+        });
+        for round in 0..20 {
+            let rows: Vec<Row> = (0..7).map(|n| row(format!("m{}", round * 5 + n))).collect();
+            let mut dealt = 0;
+            for dealer in &mut dealers {
+                dealer.learn(&rows, &backend);
+                assert!(dealer.knows(&rows) && dealer.known.len() <= 10);
+                let mut own = rows.clone();
+                dealer.deal(&mut own);
+                dealt += own.len();
+            }
+            assert_eq!(dealt, rows.len(), "each row is dealt once");
+        }
     }
 
     #[test]
