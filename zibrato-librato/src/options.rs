@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use reqwest::Url;
 
 /// Which of Librato's two ways to submit is used.
@@ -102,7 +103,7 @@ pub struct Options {
     pub timeout: Duration,
     /// Append the kind to every name (.counter, .timer, ...), for programs that use one name for metrics of
     /// several kinds
-    #[arg(long, env = "LIBRATO_KIND_SUFFIX")]
+    #[arg(long, env = "LIBRATO_KIND_SUFFIX", value_parser = FalseyValueParser::new())]
     pub kind_suffix: bool,
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use zibrato_core::level::Levels;
 use zibrato_transport::Broker;
 
@@ -27,7 +28,7 @@ pub struct Options {
     #[arg(long, env = "ZIBRATO_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Print exactly what would be sent, send nothing, and change nothing on disk
-    #[arg(long, env = "ZIBRATO_DRY_RUN")]
+    #[arg(long, env = "ZIBRATO_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
     /// Log more; twice for everything
     #[arg(long, short, env = "ZIBRATO_VERBOSE", action = clap::ArgAction::Count)]
@@ -116,6 +117,21 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<Options, clap::Error> {
         Program::try_parse_from([&["program"], arguments].concat()).map(|program| program.worker)
+    }
+
+    #[test]
+    fn variables_switch_on_what_needs_no_value() {
+        let command = <Program as clap::CommandFactory>::command();
+        let dry_run = command.get_arguments().find(|argument| argument.get_id() == "dry_run").unwrap();
+        for (text, on) in
+            [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false), ("", false)]
+        {
+            let value = dry_run.get_value_parser().clone();
+            let argument = clap::Arg::new("x").long("x").num_args(1).value_parser(value);
+            let given =
+                clap::Command::new("p").arg(argument).try_get_matches_from(["p", "--x", text]).unwrap();
+            assert_eq!(given.get_one::<bool>("x"), Some(&on), "{text:?}");
+        }
     }
 
     #[test]

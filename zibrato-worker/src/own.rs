@@ -24,11 +24,8 @@ pub(crate) struct Own {
 
 impl Own {
     pub(crate) fn new(brokers: &[Broker], backend: &'static str, now: u64) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let source = match host.trim() {
-            "" => std::env::var("COMPUTERNAME").unwrap_or_else(|_| "worker".into()),
-            host => host.to_owned(),
-        };
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        let source = if limits::check_name(&host).is_ok() { host } else { "localhost".into() };
         let pushes = brokers.iter().map(Push::start).collect();
         Own { instance: InstanceId::random(), started_at: now, sequence: 0, source, backend, pushes }
     }
