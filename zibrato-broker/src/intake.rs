@@ -71,7 +71,8 @@ fn take(shared: &Shared, keep: &mut Keep, message: &Message, now: u64) -> bool {
             taken != Taken::Forgotten
         }
         Err(reason) => {
-            let detail = format_args!("topic {:?}, {} bytes", topic.escape_ascii().to_string(), frame.len());
+            let start = &topic[..topic.len().min(100)];
+            let detail = format_args!("topic {:?}, {} bytes", start.escape_ascii().to_string(), frame.len());
             shared.refusals.count("in", reason, detail);
             false
         }

@@ -38,7 +38,7 @@ pub struct Options {
     pub max_slots: usize,
 
     /// Say more (twice: everything).
-    #[arg(long, short, action = clap::ArgAction::Count)]
+    #[arg(long, short, env = "ZIBRATO_VERBOSE", action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, params};
 use zibrato_core::frame::InstanceId;
 
 use crate::error::Error;
-use crate::keep::{Record, RecordedFrame, Tombstone};
+use crate::keep::{Record, RecordedFrame, TOMBSTONES, Tombstone};
 
 /// The file's name in the state directory.
 pub(crate) const FILE: &str = "broker.sqlite";
@@ -62,6 +62,10 @@ pub(crate) struct Loaded {
 /// The state file, not yet written to by a thread.
 pub(crate) struct Store {
     db: Connection,
+    /// Most tombstones that are kept, as in memory.
+    tombstones: usize,
+    /// Those that were written since there were at most so many.
+    buried: usize,
 }
 
 /// The writing thread.
@@ -155,6 +159,8 @@ impl Store {
         }
         drop(rows);
         drop(read);
+        let tombstones = TOMBSTONES;
+        trim(&db, tombstones)?;
         let mut read = db.prepare("SELECT instance, level, sequence, at FROM tombstone")?;
         let mut rows = read.query([])?;
         while let Some(row) = rows.next()? {
@@ -168,7 +174,7 @@ impl Store {
         }
         drop(rows);
         drop(read);
-        Ok((Store { db }, loaded))
+        Ok((Store { db, tombstones, buried: 0 }, loaded))
     }
 
     /// Starts the thread; `told` is called on it after every transaction.
@@ -236,8 +242,25 @@ impl Store {
                 }
             }
         }
-        transaction.commit()
+        let buried = self.buried + group.iter().filter(|job| matches!(job, Job::Forget(_))).count();
+        // Now and then, because it looks at all of them.
+        let many = buried > self.tombstones / 2;
+        if many {
+            trim(&transaction, self.tombstones)?;
+        }
+        transaction.commit()?;
+        self.buried = if many { 0 } else { buried };
+        Ok(())
     }
+}
+
+/// Leaves about so many tombstones, the newest.
+fn trim(db: &Connection, most: usize) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM tombstone WHERE at < (SELECT at FROM tombstone ORDER BY at DESC LIMIT 1 OFFSET ?1)",
+    )?
+    .execute([most as i64])
+    .map(drop)
 }
 
 fn write_record(transaction: &rusqlite::Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
@@ -273,5 +296,31 @@ impl Writer {
         if self.thread.join().is_err() {
             tracing::error!("the thread that writes the state file panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tombstones_do_not_fill_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(directory.path(), 1).unwrap();
+        store.tombstones = 100;
+        let tombstone = |at: u64| Tombstone {
+            instance: InstanceId(u128::from(at).to_be_bytes()),
+            level: "info".into(),
+            sequence: 1,
+            at,
+        };
+        for round in 0..100 {
+            let group: Vec<Job> = (0..10).map(|n| Job::Forget(tombstone(round * 10 + n))).collect();
+            store.write(&group).unwrap();
+        }
+        drop(store);
+        let (_, loaded) = Store::open(directory.path(), 1).unwrap();
+        assert!((100..=160).contains(&loaded.tombstones.len()), "{}", loaded.tombstones.len());
+        assert!(loaded.tombstones.contains(&tombstone(999)), "the newest stay");
     }
 }

@@ -192,7 +192,7 @@ pub struct Listed {
 /// Most levels whose counters are kept when they have no instance.
 const LEVELS: usize = 1024;
 /// Most tombstones; the oldest go first.
-const TOMBSTONES: usize = 100_000;
+pub(crate) const TOMBSTONES: usize = 100_000;
 
 /// A place in the log: a slot, or one retired set of it.
 type LogEntry = (InstanceId, Arc<str>, Option<u64>);
