@@ -29,10 +29,18 @@ impl Series {
     }
 }
 
-/// Adds up what happened in a period; datapoints, which have times of their own, stay single.
-pub(crate) fn add_up(deltas: Vec<Delta>) -> (BTreeMap<Series, Change>, Vec<(Series, u64, f64)>) {
-    let mut sums = BTreeMap::new();
-    let mut points = Vec::new();
+/// What happened in a period.
+#[derive(Debug, Default)]
+pub(crate) struct Period {
+    /// By metric.
+    pub(crate) sums: BTreeMap<Series, Change>,
+    /// Datapoints, which have times of their own, in nanoseconds since 1970 UTC.
+    pub(crate) points: Vec<(Series, u64, f64)>,
+}
+
+/// Adds up what happened in a period.
+pub(crate) fn add_up(deltas: Vec<Delta>) -> Period {
+    let Period { mut sums, mut points } = Period::default();
     for delta in deltas {
         let series = Series::of(&delta);
         match delta.change {
@@ -43,7 +51,7 @@ pub(crate) fn add_up(deltas: Vec<Delta>) -> (BTreeMap<Series, Change>, Vec<(Seri
             },
         }
     }
-    (sums, points)
+    Period { sums, points }
 }
 
 /// Adds what happened later or somewhere else to the same metric.

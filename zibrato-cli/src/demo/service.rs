@@ -149,7 +149,7 @@ fn vocabulary(shelf: &Shelf) -> usize {
 async fn client(shelf: Arc<Shelf>, number: u64, stop: Arc<AtomicBool>) {
     let mut dice = Dice::new(100 + number);
     let (client, hits) =
-        if number % 2 == 0 { ("web", &tally::WEB_HITS) } else { ("phone", &tally::PHONE_HITS) };
+        if number.is_multiple_of(2) { ("web", &tally::WEB_HITS) } else { ("phone", &tally::PHONE_HITS) };
     // A tag that is known only at run time takes a handle, which is kept.
     let counted = zibrato::counter("search.hits").tag("client", client).handle();
     while !stop.load(Relaxed) {

@@ -70,7 +70,7 @@ impl View {
 
     /// Ends a step.
     pub(super) fn update(&mut self) {
-        let (mut news, _) = add_up(self.listener.settle());
+        let mut news = add_up(self.listener.settle()).sums;
         let now = Instant::now();
         keep(&mut self.steps, (now - self.updated).as_secs_f64());
         self.updated = now;

@@ -17,7 +17,7 @@ use zibrato_core::level::Levels;
 
 use crate::broker_option::{BrokerOption, seconds};
 use crate::failure::{Failure, complain};
-use crate::figures::{Figures, Series, add_up};
+use crate::figures::{Figures, Period, Series, add_up};
 use crate::listener::{Heard, Listener};
 use crate::output::{self, Output};
 
@@ -162,7 +162,7 @@ impl Tail {
 
     fn print(&mut self) -> Result<(), Failure> {
         let now = unix_nanos();
-        let (sums, points) = add_up(self.listener.settle());
+        let Period { sums, points } = add_up(self.listener.settle());
         let mut text = Vec::new();
         let wanted = |series: &Series| {
             self.names.is_empty() || self.names.iter().any(|pattern| pattern.matches(&series.name))
