@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use zibrato_broker::keep::{Effect, Handed, Keep, Limits, Taken};
 use zibrato_broker::testing::Disk;
 use zibrato_core::ask::Message;
-use zibrato_core::frame::{InstanceId, decode, decode_head};
+use zibrato_core::frame::{Flags, Frame, InstanceId, decode, decode_head};
 use zibrato_core::level::{of_topic, topic};
 
 use crate::directory;
@@ -31,8 +31,40 @@ struct Up {
     waiting: HashMap<(InstanceId, Arc<str>), Vec<Waiting>>,
 }
 
-/// The newest sequence that a life of a broker has received of a row: of a name born at a time.
-type Heard = BTreeMap<(String, u64), u64>;
+/// What a life of a broker has received of a level of an application.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// The newest sequence of a row: of a name born at a time.
+    rows: BTreeMap<(String, u64), u64>,
+    /// By sequence, the set that it is based on, and which of how many parts have come.
+    sets: BTreeMap<u64, (u64, u32, BTreeSet<u32>)>,
+}
+
+impl Heard {
+    fn add(&mut self, frame: &Frame) {
+        let head = &frame.head;
+        for row in &frame.rows {
+            let sequence = self.rows.entry((row.key.name.to_string(), row.key.born)).or_default();
+            *sequence = (*sequence).max(head.sequence);
+        }
+        if !head.flags.has(Flags::RETIRED) {
+            let set = self.sets.entry(head.sequence).or_insert((head.base, head.parts, BTreeSet::new()));
+            set.2.insert(head.part);
+        }
+    }
+
+    /// The newest sequence by which a metric is known, 0 where it is not.
+    pub(crate) fn newest(&self, name: &str, born: u64) -> u64 {
+        self.rows.get(&(name.to_string(), born)).copied().unwrap_or(0)
+    }
+
+    /// The newest set that together with its complete set tells everything, 0 where there is none.
+    pub(crate) fn newest_whole(&self) -> u64 {
+        let whole = |sequence: &u64| self.sets.get(sequence).is_some_and(|s| s.2.len() as u32 == s.1);
+        let mut sets = self.sets.iter().rev().filter(|(sequence, set)| whole(sequence) && whole(&set.0));
+        sets.next().map_or(0, |(sequence, _)| *sequence)
+    }
+}
 
 pub(crate) struct Broker {
     pub(crate) index: usize,
@@ -89,6 +121,17 @@ impl Broker {
         self.wake = net.now + down;
     }
 
+    /// A clean stop writes down everything.
+    fn stop(&mut self, net: &mut Net) {
+        let Some(up) = &mut self.up else { return };
+        let mut effects = std::mem::take(&mut up.effects);
+        effects.extend(up.keep.unstored().into_iter().map(Effect::Write));
+        up.disk.write(effects).unwrap();
+        let heard = std::mem::take(&mut self.heard);
+        self.die(net, 2, "after everything was written: it stops");
+        self.heard = heard;
+    }
+
     fn may_die(&mut self, net: &mut Net, times: f64, why: &str) -> bool {
         let dies = net.faults() && self.random.chance(self.kill * times);
         if dies {
@@ -108,6 +151,9 @@ impl Broker {
         }
         if self.may_die(net, 1.0, "") {
             return;
+        }
+        if net.faults() && self.random.chance(self.kill / 4.0) {
+            return self.stop(net);
         }
         let now = clock(net.now, self.skew);
         let Some(up) = &mut self.up else { return };
@@ -177,10 +223,7 @@ impl Broker {
             return false;
         }
         let heard = self.heard.entry((app_of(head.instance), level.into())).or_default();
-        for row in decoded.frame.rows {
-            let sequence = heard.entry((row.key.name.to_string(), row.key.born)).or_default();
-            *sequence = (*sequence).max(head.sequence);
-        }
+        heard.add(&decoded.frame);
         let listeners: Vec<_> = net
             .subscribers
             .values()

@@ -147,12 +147,23 @@ fn judge_level(
             return BTreeSet::from([life.total.clone()]);
         }
         let heard = world.brokers.iter().filter_map(|b| b.heard.get(&key));
-        let row = if world.plan.shared { metric.to_string() } else { format!("{metric}.{name}") };
-        let newest = heard.filter_map(|heard| heard.get(&(row.clone(), life.born))).max();
-        let low = if limit || dropped { 0 } else { newest.copied().unwrap_or(0) };
+        let row = format!("{metric}.{name}");
+        let newest = heard.map(|heard| {
+            let whole = if life.retired.is_none() { heard.newest_whole() } else { 0 };
+            heard.newest(&row, life.born).max(whole)
+        });
+        let low = if limit || dropped { 0 } else { newest.max().unwrap_or(0) };
         let sets = level.sets.range(low..).filter_map(|(_, set)| set.totals.get(&(metric.into(), number)));
         let mut tops: BTreeSet<Amount> = sets.cloned().collect();
-        if low == 0 {
+        // Where no set has it since, it was counted after the last one.
+        if low == 0
+            || tops.is_empty()
+            || level
+                .sets
+                .range(..=low)
+                .next_back()
+                .is_some_and(|(_, set)| !set.totals.contains_key(&(metric.into(), number)))
+        {
             tops.insert(zero(metric));
         }
         tops

@@ -98,8 +98,8 @@ fn a_set_is_complete_when_all_its_parts_are_here() {
 fn an_end_is_acknowledged_when_it_is_on_the_disk() {
     for kill in 20..28 {
         for frame in [1, 1 << 20] {
-            let mut plan =
-                Plan { outages: Outages { publish: vec![(15, 80)], ..Outages::default() }, ..one(Fate::End) };
+            let mut plan = one(Fate::End);
+            plan.script.push((15, Event::KillWorker { group: 0, down: 40 }));
             plan.frame = frame;
             plan.script.push((19, Event::Count { app: 0, level: DEBUG, metric: "t", n: 1 }));
             plan.script.push((kill, Event::KillBroker { broker: 0, down: 1 }));

@@ -156,6 +156,15 @@ impl Worker {
         self.wake = net.now + down;
     }
 
+    /// A clean end settles once more, whatever the time of the last batch.
+    fn end(&mut self, net: &mut Net, why: &str) {
+        let now = self.clock(net.now);
+        if let Some(up) = &mut self.up {
+            up.settler.settle(&self.connection, now, true).unwrap();
+        }
+        self.die(net, 1, &format!("after a last settlement: it stops {why}"));
+    }
+
     fn may_die(&mut self, net: &mut Net, why: &str) -> bool {
         let dies = net.faults() && self.random.chance(self.plan.worker_kill);
         if dies {
@@ -181,11 +190,13 @@ impl Worker {
         if self.may_die(net, "") {
             return;
         }
-        // Other levels are a restart.
+        // Other levels are a clean restart.
         let levels = self.levels(net.now);
         if self.up.as_ref().is_some_and(|up| up.levels != levels) {
-            self.die(net, 0, "for other levels");
+            self.end(net, "for other levels");
             self.start(net);
+        } else if net.faults() && self.random.chance(self.plan.worker_kill / 4.0) {
+            return self.end(net, "cleanly");
         }
         let now = self.clock(net.now);
         let Some(up) = &mut self.up else { return };
