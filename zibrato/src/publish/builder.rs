@@ -37,6 +37,9 @@ pub struct Builder {
     environment: bool,
 }
 
+/// No clock takes more than this; it is as good as for ever.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// What the publisher works with.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -76,7 +79,7 @@ impl Builder {
         self
     }
 
-    /// How often totals are sent, 10 ms at least.
+    /// How often totals are sent: 10 ms at least, a day at most.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
@@ -88,14 +91,15 @@ impl Builder {
         self
     }
 
-    /// For how long the guard's drop waits at most until a broker has acknowledged the last totals.
+    /// For how long the guard's drop waits at most until a broker has acknowledged the last totals;
+    /// a day at most.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
     /// A directory for last totals that no broker has acknowledged in time. The next process with the same
-    /// directory delivers them, or `zibrato send --spilled`.
+    /// directory delivers them within 7 days, or `zibrato send --spilled`.
     pub fn spill(mut self, directory: impl Into<PathBuf>) -> Self {
         self.spill = Some(directory.into());
         self
@@ -148,9 +152,9 @@ impl Builder {
             levels: levels
                 .parse()
                 .map_err(|e: zibrato_core::level::BadLevels| bad("ZIBRATO_LEVELS", e.to_string()))?,
-            interval: seconds("ZIBRATO_INTERVAL", self.interval)?.max(Duration::from_millis(10)),
+            interval: seconds("ZIBRATO_INTERVAL", self.interval)?.clamp(Duration::from_millis(10), LONGEST),
             source,
-            deadline: seconds("ZIBRATO_DEADLINE", self.deadline)?,
+            deadline: seconds("ZIBRATO_DEADLINE", self.deadline)?.min(LONGEST),
             spill: environment("ZIBRATO_SPILL").map(PathBuf::from).or(self.spill),
             metrics,
         })
@@ -215,6 +219,12 @@ mod tests {
         assert!(settings.levels.contains("error") && !settings.levels.contains("info"));
         assert_eq!((settings.interval, settings.brokers.len()), (Duration::from_millis(250), 2));
         assert_eq!(settings.source, "me");
+    }
+
+    #[test]
+    fn for_ever_is_a_day() {
+        let settings = builder().deadline(Duration::MAX).interval(Duration::MAX).settings(|_| None).unwrap();
+        assert_eq!((settings.deadline, settings.interval), (LONGEST, LONGEST));
     }
 
     #[test]

@@ -13,6 +13,10 @@ use zibrato_transport::{Asker, Broker};
 
 /// How long after it was handed over something is handed over again.
 const AGAIN: Duration = Duration::from_millis(250);
+/// How long the other brokers are tried after one has acknowledged a parcel: one of them may be gone for good.
+const OTHERS: Duration = Duration::from_secs(60);
+/// Most parcels that wait for a first acknowledgement; of more, the oldest go.
+const MOST: usize = 10_000;
 
 /// What must not be lost: a set that no later one repeats.
 #[derive(Debug, Clone)]
@@ -74,7 +78,7 @@ fn restamped(frame: &Frame, now: u64) -> Vec<u8> {
 pub(crate) struct HandOver {
     brokers: Vec<(mpsc::UnboundedSender<Message>, JoinHandle<()>)>,
     answers: mpsc::UnboundedReceiver<(usize, Message)>,
-    parcels: Vec<Parcel>,
+    parcels: Vec<(Instant, Parcel)>,
     acknowledged: HashSet<(usize, Number)>,
     last: Option<Instant>,
 }
@@ -91,7 +95,8 @@ impl HandOver {
     }
 
     pub(crate) fn add(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
-        self.parcels.extend(parcels);
+        let now = Instant::now();
+        self.parcels.extend(parcels.into_iter().map(|parcel| (now, parcel)));
         self.last = None;
     }
 
@@ -102,7 +107,7 @@ impl HandOver {
         }
         self.last = Some(Instant::now());
         let now = clock::unix_nanos();
-        for parcel in &self.parcels {
+        for (_, parcel) in &self.parcels {
             let Some(number) = parcel.number() else { continue };
             let topic = topic(&parcel.level).into_bytes();
             for (i, (say, _)) in self.brokers.iter().enumerate() {
@@ -149,22 +154,40 @@ impl HandOver {
         (0..self.brokers.len()).any(|broker| self.acknowledged.contains(&(broker, number.clone())))
     }
 
+    fn is_acknowledged_everywhere(&self, parcel: &Parcel) -> bool {
+        let Some(number) = parcel.number() else { return true };
+        (0..self.brokers.len()).all(|broker| self.acknowledged.contains(&(broker, number.clone())))
+    }
+
+    /// Lets go what every broker has acknowledged, or one of them a while ago, and what is too much; says how many
+    /// parcels went that no broker has acknowledged.
+    pub(crate) fn let_go(&mut self, now: Instant) -> usize {
+        let mut parcels = std::mem::take(&mut self.parcels);
+        parcels.retain(|(since, parcel)| {
+            let late = now.duration_since(*since) > OTHERS && self.is_acknowledged(parcel);
+            !late && !self.is_acknowledged_everywhere(parcel)
+        });
+        let too_many = parcels.len().saturating_sub(MOST);
+        let lost = parcels.drain(..too_many).filter(|(_, parcel)| !self.is_acknowledged(parcel)).count();
+        let kept: HashSet<Number> = parcels.iter().filter_map(|(_, parcel)| parcel.number()).collect();
+        self.acknowledged.retain(|(_, number)| kept.contains(number));
+        self.parcels = parcels;
+        lost
+    }
+
     /// Whether each parcel has been acknowledged by some broker.
     pub(crate) fn is_done(&self) -> bool {
-        self.parcels.iter().all(|parcel| self.is_acknowledged(parcel))
+        self.parcels.iter().all(|(_, parcel)| self.is_acknowledged(parcel))
     }
 
     /// Whether each parcel has been acknowledged by every broker.
     pub(crate) fn is_done_everywhere(&self) -> bool {
-        let everywhere = |number: Number| {
-            (0..self.brokers.len()).all(|broker| self.acknowledged.contains(&(broker, number.clone())))
-        };
-        self.parcels.iter().all(|parcel| parcel.number().is_none_or(everywhere))
+        self.parcels.iter().all(|(_, parcel)| self.is_acknowledged_everywhere(parcel))
     }
 
     /// What no broker has acknowledged.
     pub(crate) fn unacknowledged(&self) -> impl Iterator<Item = &Parcel> {
-        self.parcels.iter().filter(|parcel| !self.is_acknowledged(parcel))
+        self.parcels.iter().map(|(_, parcel)| parcel).filter(|parcel| !self.is_acknowledged(parcel))
     }
 
     /// Ends the connections.
@@ -196,4 +219,47 @@ async fn relay(
         }
     }
     asker.close(Duration::from_millis(50)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use zibrato_core::frame::{Kind, State, Tags, Total};
+    use zibrato_core::publish::Publisher;
+    use zibrato_core::registry::{Id, Reading};
+
+    fn retired(publisher: &mut Publisher) -> Vec<Set> {
+        let (level, name) = ("info".into(), "gone".into());
+        let id = Id { level, kind: Kind::Counter, name, source: None, tags: Tags::none() };
+        publisher.retire(vec![Reading { id: Arc::new(id), born: 1, state: State::Total(Total::whole(1)) }], 2)
+    }
+
+    fn ack(parcel: &Parcel) -> Message {
+        let (instance, level, sequence) = parcel.number().unwrap();
+        Message::Ack { instance, level, sequence }
+    }
+
+    #[test]
+    fn a_broker_that_is_gone_for_good_costs_no_memory() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        let brokers = zibrato_transport::parse_brokers("tcp://127.0.0.1:1,tcp://127.0.0.1:5").unwrap();
+        let mut hand_over = HandOver::start(&brokers);
+        let mut publisher = Publisher::new("me");
+        let parcels: Vec<Parcel> = (0..3).flat_map(|_| retired(&mut publisher)).map(Parcel::of_set).collect();
+        hand_over.add(parcels.clone());
+        let now = Instant::now();
+        hand_over.note(0, ack(&parcels[0]));
+        hand_over.note(0, ack(&parcels[1]));
+        hand_over.note(1, ack(&parcels[1]));
+        assert_eq!((hand_over.let_go(now), hand_over.parcels.len()), (0, 2), "the second is everywhere");
+        let later = now + 2 * OTHERS;
+        assert_eq!((hand_over.let_go(later), hand_over.parcels.len()), (0, 1), "the third is nowhere");
+        assert!(hand_over.acknowledged.is_empty());
+        for _ in 0..MOST {
+            hand_over.add(retired(&mut publisher).into_iter().map(Parcel::of_set));
+        }
+        assert_eq!((hand_over.let_go(later), hand_over.parcels.len()), (1, MOST), "and cannot wait for ever");
+    }
 }

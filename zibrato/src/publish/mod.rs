@@ -6,6 +6,7 @@ mod hand_over;
 pub mod spill;
 mod thread;
 
+use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 pub use builder::{Builder, InstallError, builder};
@@ -15,6 +16,11 @@ use crate::status::Status;
 
 /// The publisher that is installed, if there is one.
 static INSTALLED: Mutex<Option<guard::Installed>> = Mutex::new(None);
+
+/// Tells people, if there is anybody: `eprintln` panics where nobody takes it.
+fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "zibrato: {what}");
+}
 
 fn installed() -> std::sync::MutexGuard<'static, Option<guard::Installed>> {
     INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)

@@ -14,15 +14,18 @@ use zibrato_core::{clock, level};
 use zibrato_transport::{BadBroker, parse_brokers};
 
 use super::hand_over::{HandOver, Parcel};
+use super::say;
 
 /// How the files end.
 const ENDING: &str = "zibrato";
+/// For how long totals are remembered by those who receive them. What comes later may be counted a second time.
+const HORIZON: Duration = Duration::from_secs(7 * 86_400);
 
 /// A spilled file that could be read.
 #[derive(Debug)]
 pub(super) struct Spilled {
     pub(super) path: PathBuf,
-    sets: BTreeMap<(InstanceId, String, u64), Vec<Frame>>,
+    sets: Sets,
 }
 
 impl Spilled {
@@ -81,25 +84,39 @@ pub(super) fn read(directory: &Path) -> Vec<Spilled> {
     let paths = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == ENDING));
     let read = |path: PathBuf| match std::fs::read(&path) {
         Ok(bytes) => match sets(&bytes) {
+            Some(sets) if is_too_old(&sets) => {
+                say(format_args!(
+                    "{} is older than 7 days, and may be counted already; left as it is",
+                    path.display()
+                ));
+                None
+            }
             Some(sets) => Some(Spilled { path, sets }),
             None => {
-                eprintln!(
-                    "zibrato: {} is no file of spilled totals, or it is damaged; left as it is",
+                say(format_args!(
+                    "{} is no file of spilled totals, or it is damaged; left as it is",
                     path.display()
-                );
+                ));
                 None
             }
         },
         Err(e) => {
-            eprintln!("zibrato: failed to read spilled totals from {}: {e}", path.display());
+            say(format_args!("failed to read spilled totals from {}: {e}", path.display()));
             None
         }
     };
     paths.filter_map(read).collect()
 }
 
-fn sets(mut bytes: &[u8]) -> Option<BTreeMap<(InstanceId, String, u64), Vec<Frame>>> {
-    let mut sets: BTreeMap<_, Vec<Frame>> = BTreeMap::new();
+type Sets = BTreeMap<(InstanceId, String, u64), Vec<Frame>>;
+
+fn is_too_old(sets: &Sets) -> bool {
+    let written = sets.values().flatten().map(|frame| frame.head.sent_at).max().unwrap_or(0);
+    clock::unix_nanos().saturating_sub(written) > HORIZON.as_nanos() as u64
+}
+
+fn sets(mut bytes: &[u8]) -> Option<Sets> {
+    let mut sets = Sets::new();
     while !bytes.is_empty() {
         let level = level::of_topic(take(&mut bytes)?)?.to_string();
         let frame = decode(take(&mut bytes)?).ok().filter(|d| d.skipped.is_empty())?.frame;
@@ -119,7 +136,7 @@ pub(super) fn remove(path: &Path) {
     if let Err(e) = std::fs::remove_file(path)
         && e.kind() != std::io::ErrorKind::NotFound
     {
-        eprintln!("zibrato: failed to remove the delivered {}: {e}", path.display());
+        say(format_args!("failed to remove the delivered {}: {e}", path.display()));
     }
 }
 
@@ -156,4 +173,36 @@ pub async fn deliver(directory: &Path, brokers: &str, deadline: Duration) -> Res
     }
     hand_over.close(Duration::from_millis(100)).await;
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zibrato_core::clock::Fake;
+    use zibrato_core::publish::Publisher;
+    use zibrato_core::registry;
+
+    #[test]
+    fn what_is_older_than_everybody_remembers_is_not_delivered() {
+        let directory = tempfile::tempdir().unwrap();
+        zibrato_core::registry::Counter::of(&registry::MetricSpec {
+            level: "info",
+            kind: zibrato_core::frame::Kind::Counter,
+            name: "spilled",
+            source: None,
+            tags: &[],
+            statistics: false,
+        })
+        .add(1);
+        let clock = Fake::at(clock::unix_nanos());
+        let _entered = clock.enter();
+        let mut publisher = Publisher::new("me");
+        let sets = publisher.finish(registry::read(), clock::unix_nanos());
+        let parcels: Vec<Parcel> = sets.into_iter().map(Parcel::of_set).collect();
+        write(directory.path(), publisher.instance(), &parcels).unwrap();
+        clock.advance(HORIZON);
+        assert_eq!(read(directory.path()).len(), 1);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(read(directory.path()).len(), 0);
+    }
 }

@@ -16,7 +16,7 @@ use zibrato_transport::{Broker, Push};
 
 use super::builder::Settings;
 use super::hand_over::{HandOver, Parcel};
-use super::spill;
+use super::{say, spill};
 
 /// What the guard asks of the thread.
 #[derive(Debug)]
@@ -159,12 +159,18 @@ impl<'a> Sender<'a> {
         hand_over.hear();
         hand_over.repeat();
         self.spilled.retain(|path, parcels| {
-            let open = parcels.iter().any(|parcel| !hand_over.is_acknowledged(parcel));
-            if !open {
+            parcels.retain(|parcel| !hand_over.is_acknowledged(parcel));
+            if parcels.is_empty() {
                 spill::remove(path);
             }
-            open
+            !parcels.is_empty()
         });
+        let lost = hand_over.let_go(Instant::now());
+        if lost > 0 {
+            say(format_args!(
+                "no broker has acknowledged the last totals of so many retired metrics; let go of {lost} sets"
+            ));
+        }
         if hand_over.is_done_everywhere()
             && let Some(done) = self.hand_over.take()
         {
@@ -219,19 +225,19 @@ impl<'a> Sender<'a> {
         let (brokers, instance) = (brokers.join(", "), self.publisher.instance());
         let saved = self.spill.as_ref().map(|directory| spill::write(directory, instance, left));
         match saved {
-            None => eprintln!(
-                "zibrato: no broker at {brokers} has acknowledged the last totals of instance {instance}; \
+            None => say(format_args!(
+                "no broker at {brokers} has acknowledged the last totals of instance {instance}; \
                  what it measured since its last frame that arrived is lost (set ZIBRATO_SPILL to a directory to keep it)"
-            ),
-            Some(Ok(path)) => eprintln!(
-                "zibrato: no broker at {brokers} has acknowledged the last totals of instance {instance}; \
+            )),
+            Some(Ok(path)) => say(format_args!(
+                "no broker at {brokers} has acknowledged the last totals of instance {instance}; \
                  they are in {}, for the next process or `zibrato send --spilled`",
                 path.display()
-            ),
-            Some(Err(e)) => eprintln!(
-                "zibrato: no broker at {brokers} has acknowledged the last totals of instance {instance}, \
+            )),
+            Some(Err(e)) => say(format_args!(
+                "no broker at {brokers} has acknowledged the last totals of instance {instance}, \
                  and failed to {e}"
-            ),
+            )),
         }
     }
 }
