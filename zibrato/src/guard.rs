@@ -18,6 +18,12 @@ pub trait TimeHere {
     fn cancelled();
 }
 
+/// Whether the level of a call site is on.
+#[inline(always)]
+pub fn is_on<H: TimeHere>(_here: fn() -> H) -> bool {
+    H::site().is_on()
+}
+
 /// Records a duration at a call site.
 pub fn record_duration<H: TimeHere>(here: H, duration: Duration) {
     record_nanos(here, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));

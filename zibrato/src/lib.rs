@@ -137,7 +137,7 @@ pub mod __private {
 
     pub use crate::__outcome as outcome;
     pub use crate::guard::{
-        AsyncTimeGuard, OutcomeCountGuard, OutcomeHere, OutcomeTimeGuard, TimeGuard, TimeHere,
+        AsyncTimeGuard, OutcomeCountGuard, OutcomeHere, OutcomeTimeGuard, TimeGuard, TimeHere, is_on,
         record_duration, record_nanos,
     };
     pub use crate::number::Number;

@@ -239,10 +239,13 @@ macro_rules! __time_async {
 macro_rules! __time_outcome {
     (level: $level:expr, name: $name:expr, source: $source:expr, tags: [$($tag:expr),* $(,)?]) => {{
         struct Here;
+        fn ok_here() -> impl $crate::__private::TimeHere {
+            $crate::__time_here!($level, $name, $source, [$($tag,)* ("outcome", "ok")])
+        }
         impl $crate::__private::OutcomeHere for Here {
             #[inline(always)]
             fn is_on() -> bool {
-                $crate::__site!(Timer, $level, $name, $source, [$($tag,)* ("outcome", "ok")]).is_on()
+                $crate::__private::is_on(ok_here)
             }
             #[inline(never)]
             fn record(outcome: $crate::__private::Outcome, nanos: u64) {
@@ -254,7 +257,7 @@ macro_rules! __time_outcome {
                     };
                 }
                 match outcome {
-                    $crate::__private::Outcome::Ok => record!("ok"),
+                    $crate::__private::Outcome::Ok => $crate::__private::record_nanos(ok_here(), nanos),
                     $crate::__private::Outcome::Error => record!("error"),
                     $crate::__private::Outcome::Panicked => record!("panicked"),
                     $crate::__private::Outcome::Cancelled => record!("cancelled"),

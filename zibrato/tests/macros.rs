@@ -432,3 +432,23 @@ fn crate_may_have_another_name() {
     assert_eq!(captured.recorded("macros::through_another_name"), 1);
     assert_eq!(captured.count("macros::through_another_name"), 1);
 }
+
+#[test]
+fn a_level_that_is_off_is_not_even_timed_where_outcomes_are_told_apart() {
+    use zibrato::__private::{Outcome, OutcomeHere, OutcomeTimeGuard};
+    fn on<H: OutcomeHere>(_: &OutcomeTimeGuard<H>) -> bool {
+        H::is_on()
+    }
+    let measure = || {
+        let guard = zibrato::__time_outcome!(level: "quiet", name: "quiet.time", source: None, tags: []);
+        let on = on(&guard);
+        guard.finish(Outcome::Ok);
+        on
+    };
+    zibrato_core::registry::set_levels("*,!quiet".parse().expect("levels"));
+    // The first call finds out.
+    measure();
+    assert!(!measure());
+    zibrato_core::registry::set_levels("*".parse().expect("levels"));
+    assert!(measure());
+}
