@@ -269,9 +269,8 @@ impl<B: Backend> Work<B> {
                 };
                 settler.learn(&frame, &*backend);
             }
-            if !settler.merge_known(level, frame, arrival)? {
-                self.complaints.add("frame: too old", 1);
-            }
+            let merged = settler.merge_known(level, frame, arrival);
+            return self.merged(merged, answers);
         }
         self.kept(answers);
         Ok(())
@@ -282,11 +281,21 @@ impl<B: Backend> Work<B> {
         while let Some(Held { level, frame, arrival, answers, size }) = self.held.pop_front() {
             self.held_bytes -= size;
             let Some(settler) = &mut self.settler else { return Ok(()) };
-            if !settler.merge(&level, frame, arrival, backend)? {
-                self.complaints.add("frame: too old", 1);
-            }
-            self.kept(answers);
+            let merged = settler.merge(&level, frame, arrival, backend);
+            self.merged(merged, answers)?;
         }
+        Ok(())
+    }
+
+    /// Takes note of what became of a frame. One of which the settled totals cannot be read is as good as lost: it
+    /// is asked for again.
+    fn merged(&mut self, merged: Result<bool, Error>, answers: Option<Answers>) -> Result<(), Error> {
+        match merged {
+            Ok(true) => {}
+            Ok(false) => self.complaints.add("frame: too old", 1),
+            failed => return self.disk.tolerate(failed).map(drop),
+        }
+        self.kept(answers);
         Ok(())
     }
 
@@ -332,7 +341,12 @@ impl<B: Backend> Work<B> {
     /// Settles, and wakes the sender if there is something to send.
     async fn settle(&mut self, backend: OwnedMutexGuard<B>, force: bool) -> Result<Outcome, Error> {
         let outcome = self.with_settler(move |settler| settler.settle(&*backend, now(), force)).await;
-        let Some(outcome) = self.disk.tolerate(outcome)? else { return Ok(Outcome::Nothing) };
+        let outcome = match outcome {
+            // Nothing was written, so it is not known whether it could have been.
+            Ok(idle @ (Outcome::Nothing | Outcome::TooEarly { .. } | Outcome::Full)) => Some(idle),
+            other => self.disk.tolerate(other)?,
+        };
+        let Some(outcome) = outcome else { return Ok(Outcome::Nothing) };
         match outcome {
             Outcome::Settled { batches, dead, .. } => {
                 self.status.settlements(1);
@@ -364,7 +378,9 @@ impl<B: Backend> Work<B> {
                 settler.first_sights()
             })
             .await;
-        if let Some(first @ 1..) = self.disk.tolerate(first)? {
+        if !matches!(first, Ok(0))
+            && let Some(first) = self.disk.tolerate(first)?
+        {
             tracing::debug!(instances = first, "older instances count from now");
         }
         Ok(())
