@@ -341,6 +341,20 @@ fn what_was_forgotten_counts_anew_from_a_fresh_set() {
 }
 
 #[test]
+fn absurd_sequences_are_survived() {
+    let mut ledger = ledger(NOW - 100 * SECOND);
+    for id in 1..=3 {
+        for sequence in [1, u64::MAX] {
+            let mut frame = complete(sequence, SECOND, vec![counter("a", 1), timer(&[1.0], &[1.0])]);
+            frame.head.instance = InstanceId([id; 16]);
+            ledger.merge("info", frame, at(NOW));
+        }
+    }
+    assert_eq!(ledger.counts().gaps, u64::MAX);
+    assert_eq!(ledger.settle(0).commit().deltas.len(), 6);
+}
+
+#[test]
 fn what_was_retired_long_ago_leaves_nothing_behind() {
     let mut ledger = ledger(NOW - 100 * SECOND);
     for sequence in 1..=50 {

@@ -194,7 +194,7 @@ impl Ledger {
         let outcome = entry.merge(&head, rows, received, settled);
         self.dirty.insert(origin);
         self.counts.frames += 1;
-        self.counts.gaps += outcome.skipped;
+        self.counts.gaps = self.counts.gaps.saturating_add(outcome.skipped);
         self.counts.late += u64::from(outcome.late);
         self.counts.conflicts += outcome.conflicts;
         self.counts.point_repeats += outcome.point_repeats;
