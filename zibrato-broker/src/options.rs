@@ -25,7 +25,8 @@ pub struct Options {
     #[arg(long, env = "ZIBRATO_LEGACY_PORT", value_name = "PORT")]
     pub legacy_port: Option<u16>,
 
-    /// How long programs that are not heard of are kept: a number with s, m, h or d.
+    /// How long programs that are not heard of are kept: a number with s, m, h or d. Workers take nothing that is
+    /// older than 7d.
     #[arg(long, env = "ZIBRATO_HORIZON", default_value = "7d", value_parser = duration)]
     pub horizon: Duration,
 
