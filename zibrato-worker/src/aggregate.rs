@@ -85,7 +85,11 @@ fn value_of(kind: Kind, change: &Change) -> Value {
 pub(crate) fn merge(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measurement> {
     let mut adder = Adder::default();
     measurements.into_iter().for_each(|measurement| adder.add(measurement));
-    adder.finish()
+    // What is of another kind than the rest of its series stands beside it, as it did before.
+    let beside = std::mem::take(&mut adder.refused);
+    let mut all = adder.finish();
+    all.extend(beside.into_iter().map(|letter| letter.measurement));
+    all
 }
 
 /// Deals measurements into batches.
@@ -263,5 +267,9 @@ mod tests {
         assert_eq!(adder.refused.len(), 1);
         assert!(adder.refused[0].reason.ends_with("of another kind: counter"));
         assert_eq!(adder.finish().len(), 1);
+        let mut other = measurement("a", Value::Gauge(GaugeSummary { last: 1.0, statistics: None }));
+        other.series.kind = Kind::Counter;
+        let merged = merge([measurement("a", Value::Counter(Total::whole(2))), other]);
+        assert_eq!(merged.len(), 2, "merging batches drops nothing");
     }
 }

@@ -98,3 +98,20 @@ async fn a_part_that_needs_no_repeat_is_done() {
     assert_eq!(worker.drain().await, Sent::Nothing);
     assert_eq!((backend.total("a"), backend.total("b"), letters(directory.path()).len()), (0.0, 2.0, 1));
 }
+
+#[tokio::test]
+async fn a_damaged_batch_is_set_aside_and_the_next_one_sent() {
+    let (directory, backend) = (tempfile::tempdir().unwrap(), Memory::new());
+    drop(three(directory.path(), &backend));
+    let db = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    db.execute("UPDATE outbox SET measurements = x'c1c1'", []).unwrap();
+    drop(db);
+    let mut worker = Worker::open(directory.path(), &backend, Rules::default(), NOW + SECOND);
+    worker.merge(complete(1, 2, 2 * SECOND, vec![counter("a", 5)]), NOW + SECOND);
+    worker.settle(NOW + 2 * SECOND);
+    assert_eq!(worker.drain().await, Sent::Nothing);
+    assert_eq!(backend.total("a"), 4.0, "the increase after the damaged batch");
+    let aside = std::fs::read_dir(directory.path()).unwrap().flatten();
+    let aside = aside.filter(|e| e.file_name().to_string_lossy().starts_with("damaged-batch-"));
+    assert_eq!(aside.count(), 1);
+}

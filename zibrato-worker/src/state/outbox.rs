@@ -30,9 +30,29 @@ impl State {
         count.map_err(self.failed("read"))
     }
 
-    /// The oldest batch, after it was marked as being sent.
+    /// The oldest batch, after it was marked as being sent. One that is damaged is set aside in a file.
     pub(crate) fn attempt(&self) -> Result<Option<Attempt>, Error> {
-        let found = self.transaction("write", |tx| {
+        loop {
+            let Some((batch, number, bytes)) = self.mark_oldest()? else { return Ok(None) };
+            match decode_measurements(&bytes) {
+                Ok(measurements) => {
+                    return Ok(Some(Attempt { batch: Batch { measurements, ..batch }, number }));
+                }
+                Err(why) => self.set_aside(batch.id, &bytes, &why)?,
+            }
+        }
+    }
+
+    /// Moves a batch that cannot be read out of the way of those behind it.
+    fn set_aside(&self, id: u64, bytes: &[u8], why: &str) -> Result<(), Error> {
+        let path = self.directory().join(format!("damaged-batch-{id}"));
+        std::fs::write(&path, bytes).map_err(Error::file("write", &path))?;
+        tracing::error!(batch = id, why, file = %path.display(), "a batch is damaged and was set aside");
+        self.finish(id)
+    }
+
+    fn mark_oldest(&self) -> Result<Option<(Batch, u64, Vec<u8>)>, Error> {
+        self.transaction("write", |tx| {
             tx.prepare_cached(
                 "UPDATE outbox SET attempts = attempts + 1 WHERE id = (SELECT min(id) FROM outbox)
                  RETURNING id, begin, time, attempts, measurements",
@@ -43,11 +63,7 @@ impl State {
                 Ok((batch, row.get(3)?, row.get::<_, Vec<u8>>(4)?))
             })
             .optional()
-        })?;
-        let Some((batch, number, measurements)) = found else { return Ok(None) };
-        let measurements = decode_measurements(&measurements)
-            .map_err(|why| self.bad(format!("batch {} is damaged: {why}", batch.id)))?;
-        Ok(Some(Attempt { batch: Batch { measurements, ..batch }, number }))
+        })
     }
 
     /// Deletes a batch: all of it was accepted, or is with the dead letters.
@@ -78,10 +94,11 @@ impl State {
                 return Ok(Ok(false));
             }
             let mut all = Vec::new();
-            for (batch, bytes) in &batches {
+            for (_, bytes) in &batches {
                 match decode_measurements(bytes) {
                     Ok(measurements) => all.extend(measurements),
-                    Err(why) => return Ok(Err(format!("batch {} is damaged: {why}", batch.id))),
+                    // It is set aside when its turn comes.
+                    Err(_) => return Ok(Ok(false)),
                 }
             }
             let chunks = aggregate::chunks(aggregate::merge(all), batch_size);

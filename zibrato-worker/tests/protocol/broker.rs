@@ -79,6 +79,7 @@ pub(crate) struct Broker {
     skew: i64,
     kill: f64,
     horizon: u64,
+    slots: usize,
     random: Random,
 }
 
@@ -96,6 +97,7 @@ impl Broker {
             skew: random.between(-plan.skew, plan.skew),
             kill: plan.broker_kill,
             horizon: plan.retention * SECOND,
+            slots: plan.slots,
             random,
         }
     }
@@ -104,7 +106,8 @@ impl Broker {
         self.lives += 1;
         let boot = Random::new(("boot", self.index, self.lives)).next().to_be_bytes();
         let boot = [boot, boot].concat().try_into().unwrap();
-        let mut keep = Keep::new(boot, Limits { horizon: self.horizon, ..Limits::default() });
+        let mut keep =
+            Keep::new(boot, Limits { horizon: self.horizon, slots: self.slots, ..Limits::default() });
         let disk = Disk::open(self.directory.path(), &mut keep, clock(now, self.skew)).unwrap();
         self.up = Some(Up { keep, disk, boot, effects: Vec::new(), waiting: HashMap::new() });
     }

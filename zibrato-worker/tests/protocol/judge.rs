@@ -140,6 +140,7 @@ fn judge_level(
         let dropped = life.retired.is_some_and(|set| {
             passed
                 || world.plan.retention < NEVER
+                || world.plan.slots < 1000
                 // Complete sets no longer have it, and the set that does was never taken.
                 || !exact && !app.acknowledged.contains(&(name.to_string(), set))
         });

@@ -21,7 +21,7 @@
 //! | 2: changed since the last complete set | `a_changed_only_set_has_what_changed_since_the_complete_one` |
 //! | 3: the key of a row; highest sequence wins; late rows | `one_name_at_two_levels_and_of_two_instances_is_several_totals`, `a_row_counts_by_its_own_sequence_however_late_it_is`, `older_rows_change_nothing_after_a_restart`; no world may count a conflict |
 //! | 4: what brokers keep, and write before they promise | `an_end_is_acknowledged_when_it_is_on_the_disk`, `a_crashed_instance_outlives_the_broker_that_heard_it`, `who_ends_or_falls_silent_is_told_to_those_who_ask_with_a_cursor` |
-//! | 5: horizons | `past_the_horizon_of_a_broker_nothing_is_ever_too_much`, `what_was_forgotten_is_not_counted_again`, `forgetting_waits_while_a_broker_does_not_answer` |
+//! | 5: horizons | `past_the_limits_of_a_broker_nothing_is_ever_too_much`, `what_was_forgotten_is_not_counted_again`, `forgetting_waits_while_a_broker_does_not_answer` |
 //! | 6: first sight | `first_sight_compares_durations_of_one_clock`, `what_a_broker_has_held_is_as_old_as_it_is`, `clock_steps_do_not_make_an_instance_old`, `a_level_is_as_old_as_its_first_count`, `a_worker_knows_since_when_it_listens_to_each_level`, `a_repeated_set_has_the_time_of_its_sending` |
 //! | 7: retiring and returning | `a_retired_metric_counts_to_its_end_and_returns_at_zero` |
 //! | 8: a new instance after the end | `a_new_instance_after_the_end_starts_at_zero` |

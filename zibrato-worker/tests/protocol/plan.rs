@@ -141,6 +141,8 @@ pub(crate) struct Plan {
     pub(crate) spill: bool,
     /// The horizon of brokers.
     pub(crate) retention: u64,
+    /// How many levels of instances a broker has room for.
+    pub(crate) slots: usize,
     /// The horizon of workers.
     pub(crate) forget: u64,
     pub(crate) outbox: usize,
@@ -181,6 +183,7 @@ impl Plan {
             bad_backend: 0.0,
             spill: false,
             retention: NEVER,
+            slots: 1000,
             forget: NEVER,
             outbox: 50,
             batch_size: 300,
@@ -221,13 +224,14 @@ impl Plan {
             batch_size: r.pick(&[3, 300]),
             frame: r.pick(&[1, 260, 1 << 20]),
             always_complete: r.pick(&[0, 64 << 10]),
+            slots: r.pick(&[1000, 1000, 1000, 1000, 1000, 1000, 3]),
             quiet: 250,
             ..Plan::calm()
         };
         plan.shared = r.chance(0.15);
         let crash = if plan.shared { 0.0 } else { r.pick(&[0.0, 0.3, 1.0]) };
         if plan.shared {
-            (plan.retention, plan.forget) = (NEVER, NEVER);
+            (plan.retention, plan.forget, plan.slots) = (NEVER, NEVER, 1000);
         }
         plan.apps = (0..r.pick(&[1, 2, 4])).map(|_| app(r, crash, &plan)).collect();
         plan.groups = (0..r.pick(&[1, 1, 2])).map(|_| group(r, &plan)).collect();

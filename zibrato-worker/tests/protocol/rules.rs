@@ -18,7 +18,7 @@ fn holds(plan: &Plan) {
 fn worlds(change: impl Fn(&mut Plan)) {
     for seed in 0..WORLDS {
         let mut plan = Plan::random(1_000_000 + seed);
-        (plan.retention, plan.forget, plan.shared) = (NEVER, NEVER, false);
+        (plan.retention, plan.forget, plan.slots, plan.shared) = (NEVER, NEVER, 1000, false);
         change(&mut plan);
         holds(&plan);
     }
@@ -370,10 +370,11 @@ fn a_crashed_instance_outlives_the_broker_that_heard_it() {
 }
 
 #[test]
-fn past_the_horizon_of_a_broker_nothing_is_ever_too_much() {
+fn past_the_limits_of_a_broker_nothing_is_ever_too_much() {
     for seed in 0..WORLDS {
         let mut plan = Plan::random(2_000_000 + seed);
         (plan.retention, plan.forget, plan.shared) = (40, NEVER, false);
+        plan.slots = if seed % 2 == 0 { 3 } else { 1000 };
         (plan.long_down, plan.worker_kill) = (true, 0.05);
         holds(&plan);
     }
