@@ -44,7 +44,8 @@ fn nothing_falls_between_two_instances() {
             }
             n
         });
-        let seen: i64 = (0..200).filter_map(|_| whole(registry::end(), "between")).sum();
+        let ends = std::iter::from_fn(|| Some(whole(registry::end(), "between").unwrap_or(0)));
+        let seen: i64 = ends.filter(|&counted| counted > 0).take(200).sum();
         stop.store(true, Relaxed);
         (writer.join().unwrap(), seen)
     });
