@@ -130,10 +130,11 @@ fn judge_level(
     let mut limit = world.brokers.iter().any(|b| b.evicted.contains(&key))
         || (app.was_spilled && forgets)
         || worker.too_old.contains(&key);
+    let taken_for_forgotten = worker.forgotten.is_some_and(|before| level.start <= before);
     let live = app.phase == Phase::Live;
+    limit |= taken_for_forgotten && !exact;
     let passed = limit;
     limit &= !live;
-    let taken_for_forgotten = worker.forgotten.is_some_and(|before| level.start <= before);
 
     let tops = |metric: &str, number: usize, life: &Lifetime| -> BTreeSet<Amount> {
         // Brokers drop retired sets at their horizon, also of instances that live.
