@@ -169,6 +169,11 @@ impl ThreadCells {
         self.owned.push((metric, cell));
     }
 
+    /// Whether there is a cell of this metric.
+    pub(crate) fn has(&self, metric: u32) -> bool {
+        self.table.get(metric as usize).is_some_and(|cell| !cell.load(Relaxed).is_null())
+    }
+
     /// The cells and their metrics.
     pub(crate) fn cells(&self) -> impl Iterator<Item = (u32, &AnyCell)> {
         self.owned.iter().map(|(metric, cell)| (*metric, cell))

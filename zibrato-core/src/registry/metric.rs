@@ -184,6 +184,14 @@ impl Metric {
             None => Some(whole),
             Some(baseline) => whole.since(baseline).or_else(|| self.shown.then(|| nothing(self.id.kind))),
         });
+        // Threads that end change the order in which floats are added, so a sum that only rises may fall by its
+        // last bit, and a receiver would refuse one below zero.
+        let state = state.map(|state| match state {
+            State::Total(total) if self.id.kind == Kind::Counter => {
+                State::Total(Total { float: total.float.max(0.0), ..total })
+            }
+            state => state,
+        });
         self.shown |= state.is_some();
         if end {
             (self.baseline, self.born, self.shown, self.seen) = (next, now, false, (f64::NAN, 0));

@@ -189,7 +189,7 @@ impl Inner {
     /// Gives the calling thread a cell for a metric that it has none for.
     pub(crate) fn give_cell(&mut self, thread: usize, number: u32, kind: Kind) -> Option<&mut ThreadCells> {
         let cells = self.threads.get_mut(thread)?.as_mut()?;
-        if !cells.cells().any(|(metric, _)| metric == number) {
+        if !cells.has(number) {
             let cell = match kind {
                 Kind::Timer | Kind::Distribution => AnyCell::Spread(Owned::new(SpreadCell::new())),
                 _ => AnyCell::Number(Owned::new(NumberCell::default())),
