@@ -26,7 +26,7 @@ pub(crate) fn measure(cases: &[Case], rounds: usize, threads: usize) -> Vec<Figu
             times.push(elapsed.as_nanos() as f64 / n as f64);
         }
     }
-    times.into_iter().map(|t| figures(t)).collect()
+    times.into_iter().map(figures).collect()
 }
 
 pub(crate) fn figures(mut times: Vec<f64>) -> Figures {
