@@ -321,7 +321,8 @@ fn what_a_broker_has_held_is_as_old_as_it_is() {
 fn clock_steps_do_not_make_an_instance_old() {
     for by in [-3, 3] {
         let mut plan = one(Fate::End);
-        plan.apps[0].start = 1;
+        // As old as the subscription: two ticks on the way are less than the step.
+        plan.script[0].0 = 0;
         plan.outages.publish = vec![(0, 6)];
         plan.script.push((2, Event::KillWorker { group: 0, down: 1 }));
         plan.script.push((2, Event::Step { group: 0, by }));
@@ -380,11 +381,11 @@ fn past_the_limits_of_a_broker_nothing_is_ever_too_much() {
     }
 }
 
-/// Counts 5 and 7 early, is not heard from 10 to 70, and counts 11 at 80.
+/// Counts 5 and 7 early, is not heard from 10 to 70, and counts 11 meanwhile.
 fn away_for_long() -> Plan {
     let mut plan = one(Fate::End);
     (plan.apps[0].stop, plan.forget) = (NEVER, 15);
-    plan.script[2].0 = 80;
+    plan.script[2].0 = 60;
     plan.outages.push = vec![(10, 70)];
     plan
 }
