@@ -195,6 +195,9 @@ fn judge_level(
                         // The set before the one that retires it does not have it any more.
                         None if life.retired.is_some_and(|retired| retired <= **sequence + 1) => {
                             taken.insert(life.total.clone());
+                            // Up to where it was known at the baseline; the set that retires it may come later.
+                            let key = ((*metric).clone(), number);
+                            taken.extend(level.sets.values().filter_map(|set| set.totals.get(&key)).cloned());
                         }
                         None => {}
                     }
