@@ -18,7 +18,8 @@ pub(crate) fn tests() -> Result<Done, Failure> {
 }
 
 pub(crate) fn doctests() -> Result<Done, Failure> {
-    run(&mut cargo(["test", "--workspace", "--doc"]))?;
+    // The twin is the facade's sources once more, for a test; `--doc` takes no notice of its `doctest = false`.
+    run(&mut cargo(["test", "--workspace", "--exclude", "zibrato-twin", "--doc"]))?;
     Ok(Done::Passed)
 }
 

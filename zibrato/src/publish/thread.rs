@@ -121,11 +121,14 @@ impl<'a> Sender<'a> {
         let readings = registry::read();
         let retired = registry::take_retired();
         let now = clock::unix_nanos();
+        // Before the complete set that has these metrics no more, and on the quick way too: should the process be
+        // killed before a broker has acknowledged them, they have been seen.
+        let retired = self.publisher.retire(retired, now);
+        retired.iter().for_each(|set| self.push(set, now));
+        self.hand_over(retired.into_iter().map(Parcel::of_set));
         for set in self.publisher.collect(readings, now) {
             self.push(&set, now);
         }
-        let sets = self.publisher.retire(retired, now);
-        self.hand_over(sets.into_iter().map(Parcel::of_set));
         self.post();
     }
 
