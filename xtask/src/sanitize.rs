@@ -19,7 +19,8 @@ pub(crate) fn valgrind() -> Result<Done, Failure> {
     if let Err(why) = program("valgrind", "valgrind") {
         return if in_ci() { Err(why) } else { Ok(Done::Skipped(why.to_string())) };
     }
-    let runner = "timeout 600 valgrind --quiet --error-exitcode=99 --leak-check=full \
+    // Fairly: valgrind runs one thread at a time, and a reader that spins would keep all others waiting.
+    let runner = "timeout 600 valgrind --quiet --fair-sched=try --error-exitcode=99 --leak-check=full \
                   --show-leak-kinds=definite --errors-for-leak-kinds=definite";
     let mut cargo = cargo(CELLS);
     run(cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner).env("ZIBRATO_SMALL", "1"))?;
