@@ -279,7 +279,20 @@ fn what_passes_the_limit_is_counted_in_one_metric() {
     Counter::of(&spec("limit.last")).add(1);
     Counter::of(&spec("limit.one_too_many")).add(2);
     Counter::of(&spec("limit.two_too_many")).add(3);
+    for i in 0..2_000 {
+        let level = format!("level-{i}");
+        Updown::of(&MetricSpec { level: &level, ..spec("limit.levels") }).add(1);
+        registry::describe(&format!("limit.described.{i}"), "", "");
+    }
+    assert!(registry::census().metrics < metrics + 1_000, "levels make metrics without end");
     registry::set_limit(zibrato_core::limits::METRICS);
+    let overflowed = |r: &Reading| &*r.id.name == registry::OVERFLOW && r.id.kind == Kind::Updown;
+    let readings = registry::read();
+    let overflowed = readings.iter().filter(|r| overflowed(r)).map(|r| match &r.state {
+        State::Total(total) => total.whole,
+        _ => 0,
+    });
+    assert_eq!(overflowed.sum::<i64>(), 2_000, "whatever is beyond all limits is still counted");
     assert_eq!(total(registry::OVERFLOW).whole, 5);
     assert!(find(&registry::read(), "limit.one_too_many").is_none() && registry::census().overflowed);
     Counter::of(&spec("line\nbreak")).add(1);

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicU64;
 use crate::cell::{AnyCell, NumberCell, Owned, Roster, SpreadCell, ThreadCells, with_registry};
 use crate::clock;
 use crate::frame::{Description, Kind};
-use crate::level::Levels;
+use crate::level::{self, Levels};
 use crate::limits;
 
 use lock::Lock;
@@ -60,6 +60,9 @@ struct Nobody {
     warned: bool,
     due: bool,
 }
+
+/// Most metrics beyond the limit that stand in for others, before one level takes them all.
+const STAND_INS: usize = 256;
 
 /// How long a program may measure before somebody is expected to carry it away, in nanoseconds.
 const PATIENCE: u64 = 10_000_000_000;
@@ -149,10 +152,15 @@ impl Inner {
         if let Some(metric) = self.by_id.get(&id).and_then(|&number| self.metric(number)) {
             return metric.shared.clone();
         }
-        let is_stand_in = &*id.name == OVERFLOW || &*id.name == BAD_NAME;
-        if self.by_id.len() >= self.limit && !is_stand_in {
+        let is_stand_in =
+            [OVERFLOW, BAD_NAME].iter().any(|name| id == Id::stand_in(name, &id.level, id.kind));
+        let last_resort = Id::stand_in(OVERFLOW, level::DEFAULT, id.kind);
+        // Levels that are known only at run time must not make stand-ins without end either.
+        let most = if is_stand_in { self.limit.saturating_add(STAND_INS) } else { self.limit };
+        if self.by_id.len() >= most && id != last_resort {
             self.overflowed = true;
-            return self.resolve_id(Id::stand_in(OVERFLOW, &id.level, id.kind), statistics);
+            let id = if is_stand_in { last_resort } else { Id::stand_in(OVERFLOW, &id.level, id.kind) };
+            return self.resolve_id(id, statistics);
         }
         self.note_use();
         let number = self.free.pop().unwrap_or(self.metrics.len() as u32);
@@ -231,14 +239,19 @@ pub fn set_levels(levels: Levels) {
 
 /// Says what a metric means: its unit in UCUM notation (`s`, `By`, `{request}`; empty where there is none) and one
 /// sentence for people, of which the first 255 and 1024 bytes are kept. Later calls for the same name replace earlier
-/// ones.
+/// ones; of more names than there may be metrics the rest is left out.
 pub fn describe(name: &str, unit: &str, help: &str) {
     if limits::check_name(name).is_err() {
         return;
     }
     let start = |text: &str, most: usize| text[..text.floor_char_boundary(most)].into();
     let description = Description { unit: start(unit, limits::NAME), help: start(help, limits::HELP) };
-    with_registry(|inner, _| inner.descriptions.insert(name.into(), (description, clock::unix_nanos())));
+    with_registry(|inner, _| {
+        // As many as there may be metrics: names known only at run time must not grow this without end.
+        if inner.descriptions.len() < inner.limit || inner.descriptions.contains_key(name) {
+            inner.descriptions.insert(name.into(), (description, clock::unix_nanos()));
+        }
+    });
 }
 
 /// Sets the most metrics that the process may have, [`limits::METRICS`] unless set.

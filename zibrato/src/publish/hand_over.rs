@@ -14,7 +14,7 @@ use zibrato_transport::{Asker, Broker};
 /// How long after it was handed over something is handed over again.
 const AGAIN: Duration = Duration::from_millis(250);
 /// How long the other brokers are tried after one has acknowledged a parcel: one of them may be gone for good.
-const OTHERS: Duration = Duration::from_secs(60);
+const LAGGARD: Duration = Duration::from_secs(60);
 /// Most parcels that wait for a first acknowledgement; of more, the oldest go.
 const MOST: usize = 10_000;
 
@@ -164,7 +164,7 @@ impl HandOver {
     pub(crate) fn let_go(&mut self, now: Instant) -> usize {
         let mut parcels = std::mem::take(&mut self.parcels);
         parcels.retain(|(since, parcel)| {
-            let late = now.duration_since(*since) > OTHERS && self.is_acknowledged(parcel);
+            let late = now.duration_since(*since) > LAGGARD && self.is_acknowledged(parcel);
             !late && !self.is_acknowledged_everywhere(parcel)
         });
         let too_many = parcels.len().saturating_sub(MOST);
@@ -254,7 +254,7 @@ mod tests {
         hand_over.note(0, ack(&parcels[1]));
         hand_over.note(1, ack(&parcels[1]));
         assert_eq!((hand_over.let_go(now), hand_over.parcels.len()), (0, 2), "the second is everywhere");
-        let later = now + 2 * OTHERS;
+        let later = now + 2 * LAGGARD;
         assert_eq!((hand_over.let_go(later), hand_over.parcels.len()), (0, 1), "the third is nowhere");
         assert!(hand_over.acknowledged.is_empty());
         for _ in 0..MOST {
