@@ -46,7 +46,13 @@ fn difference(before: &[Reading], after: Vec<Reading>) -> Vec<Reading> {
                 (now, old) => now.since(old)?,
             };
         }
-        Some(reading).filter(|r| !matches!(&r.state, State::Total(t) if t.is_zero()))
+        // Metrics that other threads have made meanwhile are there too, with nothing of this thread's in them.
+        let is_nothing = match &reading.state {
+            State::Total(total) => total.is_zero(),
+            State::Spread(spread) => spread.histogram.count() == 0,
+            _ => false,
+        };
+        (!is_nothing).then_some(reading)
     };
     after.into_iter().filter_map(gained).collect()
 }
@@ -114,5 +120,25 @@ impl Captured {
 
     fn states(&self, name: &str) -> impl Iterator<Item = &State> {
         self.readings.iter().filter(move |r| &*r.id.name == name).map(|r| &r.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_threads_begin_to_measure_meanwhile_is_not_captured() {
+        let ((), captured) = capture(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    crate::timer("capture.elsewhere").handle().record_nanos(1);
+                    crate::counter("capture.elsewhere").handle().add(1);
+                });
+            });
+            crate::counter("capture.here").handle().add(1);
+        });
+        assert!(captured.names().contains(&"capture.here"));
+        assert!(!captured.names().contains(&"capture.elsewhere"), "{:?}", captured.names());
     }
 }
