@@ -1,7 +1,9 @@
 //! The workspace's own commands. Each does its own set-up on a machine that has Rust and Node.js.
 
 mod demo;
+mod document;
 mod fuzz;
+mod instructions;
 mod licences;
 mod lint;
 mod platforms;
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::instructions::Then;
 use crate::steps::Steps;
 
 #[derive(Parser)]
@@ -51,6 +54,15 @@ enum Command {
         #[arg(long)]
         target: Option<String>,
     },
+    /// Counts the instructions of the hot paths, under callgrind.
+    Instructions {
+        /// Fails where an event costs more than is recorded.
+        #[arg(long, conflicts_with = "update")]
+        check: bool,
+        /// Records the figures beside the cases, and in docs/performance.md.
+        #[arg(long)]
+        update: bool,
+    },
     /// Runs the benchmarks.
     Bench {
         /// What the benchmarks are given, after `--`.
@@ -63,6 +75,9 @@ fn main() -> ExitCode {
     let result = match Options::parse().command {
         Command::Demo { args } => demo::demo(&args),
         Command::Bench { args } => demo::bench(&args),
+        Command::Instructions { check: true, .. } => instructions::count(Then::Check),
+        Command::Instructions { update: true, .. } => instructions::count(Then::Update),
+        Command::Instructions { .. } => instructions::count(Then::Nothing),
         Command::Fuzz { seconds, target } => fuzz::all(seconds, target.as_deref()),
         Command::Test { quick, only } => return test(quick, only),
     };
@@ -89,6 +104,7 @@ fn test(quick: bool, only: Vec<String>) -> ExitCode {
         steps.run("without default features", suite::bare_features);
         steps.run("documentation", lint::documentation);
         steps.run("valgrind", sanitize::valgrind);
+        steps.run("instructions", instructions::check);
         steps.run("ThreadSanitizer", sanitize::thread);
         steps.run("fuzz", || fuzz::all(5, None).map(|()| steps::Done::Passed));
         steps.run("macOS and Windows", platforms::check);

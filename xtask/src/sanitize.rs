@@ -12,12 +12,21 @@ fn elsewhere() -> Option<Done> {
     (!here).then(|| Done::Skipped(format!("only for {TARGET}")))
 }
 
-pub(crate) fn valgrind() -> Result<Done, Failure> {
+/// Why nothing can be run under valgrind here; in CI that is an error.
+pub(crate) fn without_valgrind() -> Result<Option<Done>, Failure> {
     if let Some(skipped) = elsewhere() {
-        return Ok(skipped);
+        return Ok(Some(skipped));
     }
-    if let Err(why) = program("valgrind", "valgrind") {
-        return if in_ci() { Err(why) } else { Ok(Done::Skipped(why.to_string())) };
+    match program("valgrind", "valgrind") {
+        Ok(()) => Ok(None),
+        Err(why) if in_ci() => Err(why),
+        Err(why) => Ok(Some(Done::Skipped(why.to_string()))),
+    }
+}
+
+pub(crate) fn valgrind() -> Result<Done, Failure> {
+    if let Some(skipped) = without_valgrind()? {
+        return Ok(skipped);
     }
     // Fairly: valgrind runs one thread at a time, and a reader that spins would keep all others waiting.
     let runner = "timeout 600 valgrind --quiet --fair-sched=try --error-exitcode=99 --leak-check=full \
