@@ -4,6 +4,7 @@
 //! module turns what was read from the cells into bytes, and whoever receives frames merges them.
 
 pub mod ask;
+pub mod callback;
 pub mod cell;
 pub mod clock;
 pub mod frame;
@@ -11,5 +12,8 @@ pub mod histogram;
 pub mod ledger;
 pub mod level;
 pub mod limits;
+mod per_process;
 pub mod publish;
 pub mod registry;
+
+pub use per_process::PerProcess;
