@@ -65,6 +65,32 @@ pub use outcome::Outcome;
 #[cfg(feature = "publish")]
 pub use publish::{Builder, Guard, InstallError, builder, install, spill};
 pub use status::{Status, status};
+pub use zibrato_core::callback::Callback;
+/// Calls a function before each time the measurements are read for sending, until what it returns is dropped.
+///
+/// This is for values that are sampled rather than measured wherever they change: the length of a queue, the size of a
+/// cache, what another library counts. Callbacks run on the publisher's thread, in the order in which they were
+/// registered, once in each interval, at each flush and at the end.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// let queue = Arc::new(Mutex::new(vec![3, 1, 2]));
+/// let seen = queue.clone();
+/// let _sampled = zibrato::on_read(move || {
+///     if let Ok(queue) = seen.lock() {
+///         zibrato::gauge!("queue.length", queue.len());
+///     }
+/// });
+/// ```
+///
+/// - A slow callback delays the publisher, and nobody else. One that never returns keeps it from sending anything: do
+///   not wait for something in it that itself waits for the publisher's guard.
+/// - One that panics is said on stderr and never called again; the others go on.
+/// - Callbacks may register and remove callbacks, themselves too.
+/// - A forked child has none of its parent's.
+/// - Without the feature `publish` in the program nobody reads, and so nothing is called.
+pub use zibrato_core::callback::on_read;
 pub use zibrato_core::registry::{Counter, Distribution, Gauge, Increment, Timer, Updown, describe};
 /// An attribute that counts calls.
 ///

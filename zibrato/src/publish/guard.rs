@@ -8,23 +8,17 @@ use zibrato_core::cell::fork;
 use zibrato_core::registry;
 
 use super::builder::{InstallError, Settings};
+use super::installed;
 use super::thread::{self, Board, Order};
-use super::{INSTALLED, installed};
 use crate::status::Status;
 
 /// What the process knows of its publisher.
 #[derive(Debug)]
 pub(super) struct Installed {
-    forks: u64,
     board: Arc<Board>,
 }
 
 impl Installed {
-    /// A forked child inherits this, but not the thread.
-    pub(super) fn is_of_this_process(&self) -> bool {
-        self.forks == fork::forks()
-    }
-
     pub(super) fn fill_status(&self, status: Status) -> Status {
         let (brokers, frames_sent, frames_dropped) = self.board.read();
         Status { installed: true, brokers, frames_sent, frames_dropped, ..status }
@@ -48,8 +42,8 @@ pub struct Guard {
 impl Guard {
     pub(super) fn start(settings: Settings) -> Result<Self, InstallError> {
         fork::watch();
-        let mut place = INSTALLED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if place.as_ref().is_some_and(Installed::is_of_this_process) {
+        let mut place = installed();
+        if place.is_some() {
             return Err(InstallError::AlreadyInstalled);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -64,7 +58,7 @@ impl Guard {
             .name("zibrato".into())
             .spawn(move || thread::run(runtime, settings, inbox, &posted))
             .map_err(InstallError::Thread)?;
-        *place = Some(Installed { forks: fork::forks(), board });
+        *place = Some(Installed { board });
         registry::set_installed(true);
         Ok(Guard { orders, thread: Some(thread), forks: fork::forks(), patience })
     }

@@ -7,23 +7,25 @@ pub mod spill;
 mod thread;
 
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::MutexGuard;
 
 pub use builder::{Builder, InstallError, builder};
 pub use guard::Guard;
 
+use zibrato_core::PerProcess;
+
 use crate::status::Status;
 
-/// The publisher that is installed, if there is one.
-static INSTALLED: Mutex<Option<guard::Installed>> = Mutex::new(None);
+/// The publisher that is installed, if there is one. A forked child has none, as it has no thread of its parent's.
+static INSTALLED: PerProcess<Option<guard::Installed>> = PerProcess::new(None);
 
 /// Tells people, if there is anybody: `eprintln` panics where nobody takes it.
 fn say(what: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "zibrato: {what}");
 }
 
-fn installed() -> std::sync::MutexGuard<'static, Option<guard::Installed>> {
-    INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)
+fn installed() -> MutexGuard<'static, Option<guard::Installed>> {
+    INSTALLED.lock()
 }
 
 /// Starts sending, as the environment says; see [`Builder`] for what can be said and how.
@@ -36,7 +38,7 @@ pub fn install() -> Result<Guard, InstallError> {
 }
 
 pub(crate) fn fill_status(status: Status) -> Status {
-    match installed().as_ref().filter(|i| i.is_of_this_process()) {
+    match installed().as_ref() {
         Some(installed) => installed.fill_status(status),
         None => status,
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use zibrato_core::callback;
 use zibrato_core::clock;
 use zibrato_core::level::topic;
 use zibrato_core::publish::{Publisher, Set};
@@ -118,6 +119,7 @@ impl<'a> Sender<'a> {
     }
 
     fn publish(&mut self) {
+        callback::call_all();
         let readings = registry::read();
         let retired = registry::take_retired();
         let now = clock::unix_nanos();
@@ -193,6 +195,7 @@ impl<'a> Sender<'a> {
     /// The last totals go to every broker until one has acknowledged them, or the deadline has passed; false in the
     /// latter case.
     async fn end(mut self) -> bool {
+        callback::call_all();
         let readings = registry::end();
         let retired = registry::take_retired();
         let now = clock::unix_nanos();

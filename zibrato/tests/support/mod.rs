@@ -77,6 +77,7 @@ impl TestBroker {
         self.kept().into_iter().map(total).sum()
     }
 
+    #[allow(dead_code, reason = "not every test file waits for a counter")]
     pub(crate) fn wait_for(&self, name: &str, total: i64) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.total(name) != total {
