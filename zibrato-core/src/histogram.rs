@@ -54,6 +54,49 @@ const FIRST: [u8; 128] = {
     first
 };
 
+/// The same edges for whole values of another unit, so that these need not be converted before they are counted.
+///
+/// An octave of theirs has 64 edges too, only not at its own beginning: all are shifted by the same fraction of a
+/// bucket.
+#[derive(Debug)]
+pub(crate) struct Lattice {
+    /// For each 128th of an octave, how many edges are at or before it.
+    first: [u8; 128],
+    /// The fractions at which the edges of an octave are, then some that no value reaches: as many in all as a
+    /// byte can tell apart, which spares a check.
+    edges: [u64; 256],
+    /// The histogram's index of what is before the first edge of octave 0.
+    offset: i32,
+}
+
+impl Lattice {
+    /// The edges for values of which one makes `unit` of the histogram's own.
+    pub(crate) fn new(unit: f64) -> Self {
+        let shift = -unit.log2() * f64::from(PER_OCTAVE);
+        let (whole, part) = (shift.floor(), shift - shift.floor());
+        let mut edges = [u64::MAX; 256];
+        for (i, edge) in edges[..64].iter_mut().enumerate() {
+            let fraction = ((i as f64 + part) / f64::from(PER_OCTAVE)).exp2() - 1.0;
+            *edge = if part == 0.0 { STARTS[i] } else { (fraction * 2f64.powi(64)) as u64 };
+        }
+        let before = |slot: u64| edges.iter().filter(|&&edge| edge <= slot << 57).count() as u8;
+        let first = std::array::from_fn(|slot| before(slot as u64));
+        Lattice { first, edges, offset: -(whole as i32) - 1 }
+    }
+
+    /// The histogram's bucket of a value of at least 1; 0 is taken as 1.
+    #[inline(always)]
+    pub(crate) fn index(&self, value: u64) -> i32 {
+        let value = value.max(1);
+        let octave = value.ilog2();
+        let fraction = (value << (63 - octave)) << 1;
+        let before = self.first[(fraction >> 57) as usize];
+        // A slot is narrower than any bucket, so that there is at most one edge in it.
+        let passed = fraction >= self.edges[before as usize];
+        octave as i32 * PER_OCTAVE + i32::from(before) + i32::from(passed) + self.offset
+    }
+}
+
 #[inline(always)]
 fn within_octave(fraction: u64) -> i32 {
     let bucket = FIRST[(fraction >> 57) as usize] as usize;

@@ -12,7 +12,7 @@ use syn::{LitStr, Type};
 use crate::function::Function;
 use crate::future::{Returned, Tail, returned};
 use crate::increment::Increment;
-use crate::options::{Attribute, Options};
+use crate::options::{Attribute, How, Options};
 
 /// The item with its measurement, or the errors followed by the item as it was: an editor, and the compiler's
 /// further errors, still see the function.
@@ -65,7 +65,12 @@ impl Probe {
         makes_future: bool,
     ) -> Self {
         let krate = options.krate.clone().unwrap_or_else(|| quote_spanned!(here()=> ::zibrato));
-        let site = site(&options, function);
+        let mut site = site(&options, function);
+        match &options.how {
+            None => {}
+            Some(How::Ordered) => site = quote_spanned!(here()=> how: (ordered), #site),
+            Some(How::Sample(one_in)) => site = quote_spanned!(here()=> how: (sample #one_in), #site),
+        }
         let outcome = options.outcome;
         let end = quote_spanned!(here()=>
             __zibrato_guard.finish(#krate::__private::outcome!(&__zibrato_result));

@@ -28,6 +28,8 @@ use crate::options::Attribute;
 /// | `source = "here"` | the source that `install` is given, by default the host's name | Where it was measured. Limits and macros as for `name`. |
 /// | `tags(zone = "eu", "a-b" = "c")` | none | At most 16 pairs of literals, limits as for `name`. A tag makes another series of the same metric. |
 /// | `outcome` | off | Adds the tag `outcome`: `ok`, `error` (the function returned an `Err`), `panicked` or `cancelled`. |
+/// | `sample = 16` | every call | Times a random one in so many calls, 1 to 65536; the counter `<name>.calls` counts every call. |
+/// | `ordered` | off | Reads the clock neither early nor late, for functions that take less than a microsecond. |
 /// | `crate = path::to::zibrato` | `::zibrato` | Where the `zibrato` crate is found, for a crate that re-exports it. |
 ///
 /// The default name does not contain the type of a method. Where two methods of one module are called the same,

@@ -1,6 +1,6 @@
 //! What may stand in the parentheses of the two attributes.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Literal, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
@@ -26,10 +26,18 @@ impl Attribute {
 
     fn known(self) -> &'static str {
         match self {
-            Self::TimeMe => "`level`, `name`, `source`, `tags`, `outcome` and `crate`",
+            Self::TimeMe => "`level`, `name`, `source`, `tags`, `outcome`, `sample`, `ordered` and `crate`",
             Self::CountMe => "`level`, `name`, `source`, `tags`, `value`, `outcome` and `crate`",
         }
     }
+}
+
+/// How a call is timed, where not plainly.
+pub(crate) enum How {
+    /// One call in so many, at random.
+    Sample(Literal),
+    /// With the clock read neither early nor late.
+    Ordered,
 }
 
 /// The arguments of one attribute; `None` means the default.
@@ -43,6 +51,7 @@ pub(crate) struct Options {
     pub(crate) tags: Vec<(LitStr, TokenStream)>,
     pub(crate) outcome: bool,
     pub(crate) value: Option<Increment>,
+    pub(crate) how: Option<How>,
     pub(crate) krate: Option<TokenStream>,
 }
 
@@ -108,9 +117,17 @@ impl Reader {
             "tags" => self.tags(option, input)?,
             "outcome" => {
                 self.options.outcome = true;
-                if !at_end(input) {
-                    skip(input)?;
-                    self.error(Error::new(option.span(), "`outcome` is a flag, write it without a value"));
+                self.flag(option, input)?;
+            }
+            "ordered" if self.attribute == Attribute::TimeMe => {
+                self.how(option, How::Ordered);
+                self.flag(option, input)?;
+            }
+            "sample" if self.attribute == Attribute::TimeMe => {
+                let Some(expr) = self.value(option, input)? else { return Ok(()) };
+                match one_in(&expr) {
+                    Ok(one_in) => self.how(option, How::Sample(one_in)),
+                    Err(error) => self.error(error),
                 }
             }
             "value" if self.attribute == Attribute::CountMe => {
@@ -140,6 +157,24 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    fn flag(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<()> {
+        if !at_end(input) {
+            skip(input)?;
+            self.error(Error::new(option.span(), format!("`{option}` is a flag, write it without a value")));
+        }
+        Ok(())
+    }
+
+    fn how(&mut self, option: &Ident, how: How) {
+        // One given twice is told of already.
+        if self.options.how.is_some() && !self.given.contains(option) {
+            let message = "`sample` and `ordered` cannot be combined: a sample is for calls in great number, and its \
+                           timer costs little either way";
+            self.error(Error::new(option.span(), message));
+        }
+        self.options.how = Some(how);
     }
 
     /// What stands behind `option =`; `None` after a mistake that is noted.
@@ -257,6 +292,18 @@ impl Reader {
             None => self.errors = Some(error),
         }
     }
+}
+
+/// The number of a sample: a whole one, as it is a constant of the call site.
+fn one_in(expr: &Expr) -> Result<Literal> {
+    let message = "`sample` must be a whole number from 1 to 65536: one call in so many is timed";
+    let Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) = ungrouped(expr) else {
+        return Err(Error::new_spanned(expr, message));
+    };
+    let number = int.base10_parse().ok().filter(|n| int.suffix().is_empty() && (1..=65_536).contains(n));
+    let mut literal = Literal::u32_unsuffixed(number.ok_or_else(|| Error::new(int.span(), message))?);
+    literal.set_span(int.span());
+    Ok(literal)
 }
 
 fn at_end(input: ParseStream<'_>) -> bool {

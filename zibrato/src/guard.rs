@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use zibrato_core::clock;
 use zibrato_core::registry::{Increment, Site};
 
 use crate::outcome::Outcome;
@@ -12,42 +11,37 @@ use crate::outcome::Outcome;
 pub trait TimeHere {
     /// The call site.
     fn site() -> &'static Site;
+    /// Starts: the time in ticks, or [`OFF`].
+    fn start() -> u64;
+    /// Records what has passed since such a start.
+    fn stop(start: u64);
     /// Records a duration.
     fn record(nanos: u64);
     /// Counts a future that was dropped before its end.
     fn cancelled();
 }
 
-/// Whether the level of a call site is on.
+/// Starts at a call site.
 #[inline(always)]
-pub fn is_on<H: TimeHere>(_here: fn() -> H) -> bool {
-    H::site().is_on()
+pub fn start<H: TimeHere>(_here: fn() -> H) -> u64 {
+    H::start()
+}
+
+/// Records what has passed since such a start.
+#[inline(always)]
+pub fn stop<H: TimeHere>(_here: H, start: u64) {
+    H::stop(start);
 }
 
 /// Records a duration at a call site.
-pub fn record_duration<H: TimeHere>(here: H, duration: Duration) {
-    record_nanos(here, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-}
-
-/// Records a duration in nanoseconds at a call site.
-pub fn record_nanos<H: TimeHere>(_here: H, nanos: u64) {
+pub fn record_duration<H: TimeHere>(_here: H, duration: Duration) {
     if H::site().is_on() {
-        H::record(nanos);
+        H::record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 }
 
-/// 0 means that nothing is measured: the level is off, or the guard has been finished.
-const OFF: u64 = 0;
-
-#[inline(always)]
-fn started(on: bool) -> u64 {
-    if on { clock::nanos() } else { OFF }
-}
-
-#[inline(always)]
-fn elapsed(start: u64) -> u64 {
-    clock::nanos().saturating_sub(start)
-}
+/// Nothing is measured: the level is off, the call is not one of the sample, or the guard has been finished.
+pub const OFF: u64 = 0;
 
 /// Times until it is dropped, also by unwinding.
 #[derive(Debug)]
@@ -61,7 +55,7 @@ impl<H: TimeHere> TimeGuard<H> {
     #[doc(hidden)]
     #[inline(always)]
     pub fn start(_here: H) -> Self {
-        TimeGuard { start: started(H::site().is_on()), here: PhantomData }
+        TimeGuard { start: H::start(), here: PhantomData }
     }
 
     /// Ends the measurement here.
@@ -79,7 +73,7 @@ impl<H: TimeHere> Drop for TimeGuard<H> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.start != OFF {
-            H::record(elapsed(self.start));
+            H::stop(self.start);
         }
     }
 }
@@ -96,7 +90,7 @@ impl<H: TimeHere> AsyncTimeGuard<H> {
     #[doc(hidden)]
     #[inline(always)]
     pub fn start(_here: H) -> Self {
-        AsyncTimeGuard { start: started(H::site().is_on()), here: PhantomData }
+        AsyncTimeGuard { start: H::start(), here: PhantomData }
     }
 
     /// Records the end of the future.
@@ -104,7 +98,7 @@ impl<H: TimeHere> AsyncTimeGuard<H> {
     pub fn finish(mut self) {
         let start = std::mem::replace(&mut self.start, OFF);
         if start != OFF {
-            H::record(elapsed(start));
+            H::stop(start);
         }
     }
 }
@@ -113,7 +107,7 @@ impl<H: TimeHere> Drop for AsyncTimeGuard<H> {
     fn drop(&mut self) {
         if self.start != OFF {
             match Outcome::of_drop() {
-                Outcome::Panicked => H::record(elapsed(self.start)),
+                Outcome::Panicked => H::stop(self.start),
                 _ => H::cancelled(),
             }
         }
@@ -122,10 +116,10 @@ impl<H: TimeHere> Drop for AsyncTimeGuard<H> {
 
 /// A timing call site with one metric for each outcome.
 pub trait OutcomeHere {
-    /// Whether its level is on.
-    fn is_on() -> bool;
-    /// Records a duration under an outcome.
-    fn record(outcome: Outcome, nanos: u64);
+    /// Starts: the time in ticks, or [`OFF`].
+    fn start() -> u64;
+    /// Records what has passed since such a start under an outcome.
+    fn stop(outcome: Outcome, start: u64);
 }
 
 /// Times until it is finished with an outcome; dropped before, it records that as panicked or cancelled.
@@ -140,7 +134,7 @@ impl<H: OutcomeHere> OutcomeTimeGuard<H> {
     #[doc(hidden)]
     #[inline(always)]
     pub fn start(_here: H) -> Self {
-        OutcomeTimeGuard { start: started(H::is_on()), here: PhantomData }
+        OutcomeTimeGuard { start: H::start(), here: PhantomData }
     }
 
     /// Records the end under an outcome.
@@ -152,7 +146,7 @@ impl<H: OutcomeHere> OutcomeTimeGuard<H> {
     fn end(&mut self, outcome: Outcome) {
         let start = std::mem::replace(&mut self.start, OFF);
         if start != OFF {
-            H::record(outcome, elapsed(start));
+            H::stop(outcome, start);
         }
     }
 }

@@ -157,14 +157,15 @@ pub use zibrato_macros::time_me;
 pub mod __private {
     pub use std::{concat, option::Option::None, option::Option::Some, thread_local};
 
-    pub use zibrato_core::cell::{SpreadSlot, WordCell};
+    pub use zibrato_core::cell::{SampledSlot, SpreadSlot, WordCell};
+    pub use zibrato_core::clock;
     pub use zibrato_core::frame::Kind;
     pub use zibrato_core::registry::{Increment, Site};
 
     pub use crate::__outcome as outcome;
     pub use crate::guard::{
-        AsyncTimeGuard, OutcomeCountGuard, OutcomeHere, OutcomeTimeGuard, TimeGuard, TimeHere, is_on,
-        record_duration, record_nanos,
+        AsyncTimeGuard, OFF, OutcomeCountGuard, OutcomeHere, OutcomeTimeGuard, TimeGuard, TimeHere,
+        record_duration, start, stop,
     };
     pub use crate::number::Number;
     pub use crate::outcome::{AnyOutcome, Outcome, ResultOutcome, Seen};

@@ -8,20 +8,25 @@
 //! counter or a lock on the way would cost more than the whole measurement.
 #![allow(unsafe_code)]
 
+pub(crate) mod counter;
 pub mod fork;
 mod gauge;
+mod local;
 mod number;
 mod owned;
 mod roster;
+mod sampled;
 mod spread;
 mod thread;
 mod window;
 mod word;
 
 pub(crate) use gauge::GaugeCell;
+pub(crate) use local::{Local, local};
 pub(crate) use number::NumberCell;
 pub(crate) use owned::Owned;
 pub use roster::Roster;
+pub use sampled::SampledSlot;
 pub(crate) use spread::{Gathered, NoRoom, Order, Orphans, SpreadCell};
 pub use thread::SpreadSlot;
 pub(crate) use thread::{

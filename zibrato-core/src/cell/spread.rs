@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::window::{Full, Window, count_one};
 use super::word::Word;
+use crate::clock::{self, Rate};
 use crate::frame::{Kind, Span, Spread, Total};
-use crate::histogram::{Buckets, Histogram, PER_OCTAVE, Place, index_of_whole, place_of};
+use crate::histogram::{Buckets, Histogram, Lattice, PER_OCTAVE, Place, index_of_whole, place_of};
 
 /// How a kind's values are kept as words that compare like the values themselves.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,7 @@ impl Order {
 /// One thread's part of a timer or distribution.
 #[derive(Debug)]
 pub(crate) struct SpreadCell {
+    ticks: Ticks,
     whole: AtomicU64,
     float: AtomicU64,
     low: AtomicU64,
@@ -36,6 +38,15 @@ pub(crate) struct SpreadCell {
     zero: AtomicU64,
     positive: Window,
     negative: Window,
+}
+
+/// The part of a timer that was measured in ticks. They stay ticks until they are read.
+#[derive(Debug)]
+struct Ticks {
+    sum: AtomicU64,
+    low: AtomicU64,
+    high: AtomicU64,
+    lattice: &'static Lattice,
 }
 
 /// A bucket that has no room: the caller takes the registry's lock and calls [`SpreadCell::make_room`].
@@ -47,7 +58,14 @@ pub(crate) struct NoRoom {
 
 impl SpreadCell {
     pub(crate) fn new() -> Self {
+        let ticks = Ticks {
+            sum: AtomicU64::new(0),
+            low: AtomicU64::new(u64::MAX),
+            high: AtomicU64::new(0),
+            lattice: clock::lattice(),
+        };
         SpreadCell {
+            ticks,
             whole: AtomicU64::new(0),
             float: AtomicU64::new(0),
             low: AtomicU64::new(u64::MAX),
@@ -58,14 +76,27 @@ impl SpreadCell {
         }
     }
 
-    /// Records a duration in nanoseconds. Only the owning thread calls this.
+    /// Records a duration in ticks. Only the owning thread calls this.
     #[inline(always)]
+    pub(crate) fn record_ticks(&self, ticks: u64) -> Result<(), NoRoom> {
+        let index = self.ticks.lattice.index(ticks);
+        let bucket =
+            self.positive.room(index).map_err(|full| NoRoom { place: Place::Positive(index), full })?;
+        // It may wrap: readers take differences.
+        self.ticks.sum.set(self.ticks.sum.get().wrapping_add(ticks));
+        stretch(&self.ticks.low, &self.ticks.high, ticks);
+        count_one(bucket);
+        Ok(())
+    }
+
+    /// Records a duration in nanoseconds. Only the owning thread calls this.
+    #[inline]
     pub(crate) fn record_nanos(&self, nanos: u64) -> Result<(), NoRoom> {
         let index = index_of_whole(nanos);
         let bucket =
             self.positive.room(index).map_err(|full| NoRoom { place: Place::Positive(index), full })?;
         self.whole.set(self.whole.get().saturating_add(nanos));
-        self.stretch(nanos);
+        stretch(&self.low, &self.high, nanos);
         count_one(bucket);
         Ok(())
     }
@@ -84,22 +115,12 @@ impl SpreadCell {
             let sum = f64::from_bits(self.float.get()) + value;
             self.float.set(sum.clamp(f64::MIN, f64::MAX).to_bits());
         }
-        self.stretch(Order::of_float(value));
+        stretch(&self.low, &self.high, Order::of_float(value));
         match bucket {
             Some(bucket) => count_one(bucket),
             None => self.zero.store(self.zero.get() + 1, Release),
         }
         Ok(())
-    }
-
-    #[inline(always)]
-    fn stretch(&self, word: u64) {
-        if word < self.low.get() {
-            self.low.set(word);
-        }
-        if word > self.high.get() {
-            self.high.set(word);
-        }
     }
 
     /// Makes room for a value that found none, so that it can be recorded again. What a full bucket had is booked
@@ -121,16 +142,19 @@ impl SpreadCell {
     }
 
     /// Adds this thread's part to `sum`; with `restart` the extremes begin a new interval. Called under the lock.
-    pub(crate) fn read(&self, sum: &mut Gathered, order: Order, restart: bool) {
+    pub(crate) fn read(&self, sum: &mut Gathered, order: Order, rate: Rate, restart: bool) {
         // Counts first: what has been counted is in the sum and the extremes already, see `Window::room`.
         sum.zero += self.zero.load(Acquire);
         sum.positive.extend(self.positive.read());
         sum.negative.extend(self.negative.read());
-        let low = if restart { self.low.swap(u64::MAX, Relaxed) } else { self.low.get() };
-        let high = if restart { self.high.swap(0, Relaxed) } else { self.high.get() };
-        if low <= high {
+        if let Some((low, high)) = extremes(&self.low, &self.high, restart) {
             sum.stretch(order.value(low), order.value(high));
         }
+        if let Some((low, high)) = extremes(&self.ticks.low, &self.ticks.high, restart) {
+            // Outwards, so that the mean is between them.
+            sum.stretch(rate.nanos(low) as f64, rate.nanos_up(high) as f64);
+        }
+        sum.ticks = sum.ticks.wrapping_add(self.ticks.sum.get());
         let whole = self.whole.get();
         let whole = match order.0 {
             // A sum of durations that is beyond the range of a total is taken as its end.
@@ -141,10 +165,29 @@ impl SpreadCell {
     }
 }
 
+#[inline(always)]
+fn stretch(low: &AtomicU64, high: &AtomicU64, word: u64) {
+    if word < low.get() {
+        low.set(word);
+    }
+    if word > high.get() {
+        high.set(word);
+    }
+}
+
+/// The extremes, which with `restart` begin a new interval.
+fn extremes(low: &AtomicU64, high: &AtomicU64, restart: bool) -> Option<(u64, u64)> {
+    let low = if restart { low.swap(u64::MAX, Relaxed) } else { low.get() };
+    let high = if restart { high.swap(0, Relaxed) } else { high.get() };
+    (low <= high).then_some((low, high))
+}
+
 /// A sum of cells in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     total: Total,
+    /// A part of the sum that is still to be converted.
+    pub(crate) ticks: u64,
     span: Option<Span>,
     zero: u64,
     positive: Vec<(i32, u64)>,
@@ -167,6 +210,12 @@ impl Gathered {
         }
     }
 
+    pub(crate) fn add_nanos(&mut self, nanos: u64) {
+        let whole = i64::try_from(nanos).unwrap_or(i64::MAX);
+        self.total = self.total.plus(Total { whole, float: 0.0 });
+    }
+
+    /// The sum, without what is in ticks.
     pub(crate) fn spread(self) -> Spread {
         let histogram = Histogram {
             zero: self.zero,

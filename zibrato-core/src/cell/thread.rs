@@ -1,10 +1,11 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-use std::thread::LocalKey;
 
+use super::local::Local;
 use super::number::NumberCell;
 use super::owned::Owned;
+use super::sampled::SampledSlot;
 use super::spread::SpreadCell;
 use super::word::WordCell;
 use crate::frame::Kind;
@@ -44,6 +45,9 @@ pub(crate) enum Thread {
 /// A thread that comes here for the first time joins the registry. Whatever `work` allocates may itself be
 /// measured: such events find the thread busy and go to the orphans.
 pub(crate) fn with_registry<R>(work: impl FnOnce(&mut Inner, Thread) -> R) -> Option<R> {
+    if !cfg!(feature = "enable") {
+        return None;
+    }
     let phase = PHASE.get();
     let gone = match phase {
         Phase::Busy => return None,
@@ -97,16 +101,10 @@ pub(crate) fn own_spread(metric: &Shared) -> Option<&SpreadCell> {
 }
 
 /// Puts a counting call site's cell of the calling thread on the list, after `n` was added to it.
-pub(crate) fn enlist(
-    inner: &mut Inner,
-    thread: usize,
-    metric: u32,
-    cell: &'static LocalKey<WordCell>,
-    n: u64,
-) {
+pub(crate) fn enlist(inner: &mut Inner, thread: usize, metric: u32, cell: Local<'_, WordCell>, n: u64) {
     // SAFETY: a thread-local without a destructor stays until its thread has ended, and before that the thread's
     // reaper makes it leave.
-    cell.with(|cell| unsafe { inner.roster().enlist(thread, metric, cell, n) });
+    unsafe { inner.roster().enlist(thread, metric, cell.address(), n) }
 }
 
 /// # Safety
@@ -145,6 +143,7 @@ pub(crate) struct ThreadCells {
     table: Vec<AtomicPtr<()>>,
     owned: Vec<(u32, AnyCell)>,
     slots: Vec<*const SpreadSlot>,
+    sampled: Vec<*const SampledSlot>,
 }
 
 // SAFETY: what it points to belongs to its thread, and is touched by others only through the registry's lock.
@@ -186,6 +185,15 @@ impl ThreadCells {
             // SAFETY: the slot is a thread-local of this thread without a destructor, so it is still there.
             unsafe { &**slot }.cell.set(std::ptr::null());
         }
+        for slot in &self.sampled {
+            // SAFETY: as above.
+            unsafe { &**slot }.close();
+        }
+    }
+
+    /// Remembers a slot of the calling thread, so that it is closed when the thread ends.
+    pub(crate) fn remember(&mut self, slot: Local<'_, SampledSlot>) {
+        self.sampled.push(slot.address());
     }
 
     /// Takes the cell of a metric that no handle reaches any more.
@@ -233,12 +241,10 @@ impl SpreadSlot {
     }
 
     /// Leads the calling thread's slot to its cell of `metric`, which has a call site and so is kept for ever.
-    pub(crate) fn lead_to(slot: &'static LocalKey<SpreadSlot>, metric: &Shared, cells: &mut ThreadCells) {
+    pub(crate) fn lead_to(slot: Local<'_, SpreadSlot>, metric: &Shared, cells: &mut ThreadCells) {
         if let Some(cell) = own_spread(metric) {
-            slot.with(|slot| {
-                slot.cell.set(cell);
-                cells.slots.push(slot);
-            });
+            slot.cell.set(cell);
+            cells.slots.push(slot.address());
         }
     }
 }

@@ -54,9 +54,14 @@ impl<W: Word> WordCell<W> {
     #[inline(always)]
     #[must_use]
     pub fn add(&self, n: u64) -> bool {
+        (self.raise(n) as i64) < 0
+    }
+
+    #[inline(always)]
+    pub(super) fn raise(&self, n: u64) -> u64 {
         let total = self.0.get().wrapping_add(n);
         self.0.set(total);
-        (total as i64) < 0
+        total
     }
 
     /// Undoes an increment that found the cell not enlisted.

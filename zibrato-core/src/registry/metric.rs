@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed};
 
 use crate::cell::{AnyCell, Gathered, GaugeCell, NumberCell, Order, Orphans, SpreadCell};
+use crate::clock::{Converted, Rate};
 use crate::frame::{Kind, Spread, State, Tags, Total};
 use crate::limits::{self, BadName};
 
@@ -84,7 +85,7 @@ pub struct Shared {
 impl Shared {
     #[inline(always)]
     pub(crate) fn is_off(&self) -> bool {
-        self.off.load(Relaxed)
+        !cfg!(feature = "enable") || self.off.load(Relaxed)
     }
 
     pub(crate) fn switch(&self, on: bool) {
@@ -105,6 +106,8 @@ pub(crate) struct Metric {
     baseline: Option<State>,
     /// It has had a state of its own in the present instance, and so is read from then on, also at zero.
     shown: bool,
+    /// The part of a timer's sum that was measured in ticks.
+    converted: Converted,
     /// The gauge's last value read, and when it was seen first.
     seen: (f64, u64),
 }
@@ -113,6 +116,8 @@ pub(crate) struct Metric {
 struct Retired {
     total: Total,
     spread: Spread,
+    /// The part of the spread's sum that is in ticks.
+    ticks: u64,
 }
 
 /// What the cells of a metric add up to.
@@ -123,10 +128,12 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    pub(crate) fn add(&mut self, cell: &AnyCell, kind: Kind, restart: bool) {
+    pub(crate) fn add(&mut self, cell: &AnyCell, kind: Kind, rate: Rate, restart: bool) {
         match cell {
             AnyCell::Number(cell) => self.total = self.total.plus(cell.total()),
-            AnyCell::Spread(cell) => cell.read(self.spread.get_or_insert_default(), Order(kind), restart),
+            AnyCell::Spread(cell) => {
+                cell.read(self.spread.get_or_insert_default(), Order(kind), rate, restart)
+            }
         }
     }
 }
@@ -151,22 +158,24 @@ impl Metric {
             retired: Retired::default(),
             baseline: None,
             shown: false,
+            converted: Converted::default(),
             seen: (f64::NAN, 0),
         }
     }
 
     /// Folds a cell of a thread that ends.
-    pub(crate) fn retire(&mut self, cell: &AnyCell) {
+    pub(crate) fn retire(&mut self, cell: &AnyCell, rate: Rate) {
         match cell {
             AnyCell::Number(cell) => self.retired.total = self.retired.total.plus(cell.total()),
-            AnyCell::Spread(cell) => self.retire_spread(cell),
+            AnyCell::Spread(cell) => self.retire_spread(cell, rate),
         }
     }
 
     /// Folds what a thread measured that must not own cells any more.
-    pub(crate) fn retire_spread(&mut self, cell: &SpreadCell) {
+    pub(crate) fn retire_spread(&mut self, cell: &SpreadCell, rate: Rate) {
         let mut spread = Gathered::default();
-        cell.read(&mut spread, Order(self.id.kind), false);
+        cell.read(&mut spread, Order(self.id.kind), rate, false);
+        self.retired.ticks = self.retired.ticks.wrapping_add(spread.ticks);
         spread.add(&self.retired.spread);
         self.retired.spread = spread.spread();
     }
@@ -177,8 +186,8 @@ impl Metric {
 
     /// The state since the present instance began; `None` where it has none of its own yet. With `end` the next
     /// instance begins at the very state that is returned, so that nothing measured meanwhile is between the two.
-    pub(crate) fn state(&mut self, sum: Sum, now: u64, end: bool) -> Option<State> {
-        let whole = self.whole_state(sum, now, end);
+    pub(crate) fn state(&mut self, sum: Sum, rate: Rate, now: u64, end: bool) -> Option<State> {
+        let whole = self.whole_state(sum, rate, now, end);
         let next = if end && self.id.kind != Kind::Gauge { whole.clone() } else { None };
         let state = whole.and_then(|whole| match &self.baseline {
             None => Some(whole),
@@ -200,7 +209,7 @@ impl Metric {
     }
 
     /// The state since the process began.
-    fn whole_state(&mut self, mut sum: Sum, now: u64, end: bool) -> Option<State> {
+    fn whole_state(&mut self, mut sum: Sum, rate: Rate, now: u64, end: bool) -> Option<State> {
         match self.id.kind {
             Kind::Counter | Kind::Updown => {
                 let all = [self.retired.total, self.shared.orphan.total()];
@@ -209,6 +218,8 @@ impl Metric {
             Kind::Timer | Kind::Distribution => {
                 let mut spread = sum.spread.take().unwrap_or_default();
                 spread.add(&self.retired.spread);
+                let ticks = spread.ticks.wrapping_add(self.retired.ticks);
+                spread.add_nanos(self.converted.nanos(ticks, rate));
                 if let Some(orphans) = &self.shared.orphans {
                     orphans.read(&mut spread);
                 }

@@ -3,29 +3,36 @@
 //! There is one in a process, behind one lock. Call sites and handles come here once per thread and metric; after
 //! that only readers do.
 
+mod handle;
+mod increment;
 mod lock;
-mod measure;
 mod metric;
 mod read;
+mod record;
+mod site;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use crate::cell::{AnyCell, NumberCell, Owned, Roster, SpreadCell, ThreadCells, with_registry};
-use crate::clock;
+use crate::cell::{
+    AnyCell, Local, NumberCell, Owned, Roster, SampledSlot, SpreadCell, Thread, ThreadCells, with_registry,
+};
+use crate::clock::{self, Calibration, Rate};
 use crate::frame::{Description, Kind};
 use crate::level::{self, Levels};
 use crate::limits;
 
+pub use handle::{Counter, Distribution, Gauge, Timer, Timing, Updown};
+pub use increment::Increment;
 use lock::Lock;
 pub(crate) use lock::Whole;
-pub use measure::{Counter, Distribution, Gauge, Increment, Site, Timer, Timing, Updown};
 use metric::Metric;
 #[doc(hidden)]
 pub use metric::Shared;
 pub use metric::{Id, MetricSpec};
 pub use read::{Reading, end, read, read_own_thread, take_retired};
+pub use site::Site;
 
 pub(crate) static REGISTRY: Lock<Inner> = Lock::new(Inner::new());
 
@@ -44,6 +51,7 @@ pub(crate) struct Inner {
     threads: Vec<Option<ThreadCells>>,
     sites: Vec<(&'static Site, u32)>,
     levels: Levels,
+    calibration: Option<Calibration>,
     descriptions: BTreeMap<Arc<str>, (Description, u64)>,
     retired: Vec<Reading>,
     limit: usize,
@@ -77,6 +85,7 @@ impl Inner {
             threads: Vec::new(),
             sites: Vec::new(),
             levels: Levels::ALL,
+            calibration: None,
             descriptions: BTreeMap::new(),
             retired: Vec::new(),
             limit: limits::METRICS,
@@ -121,12 +130,18 @@ impl Inner {
         // First, so that what an instrumented allocator measures meanwhile does not go to a cell already folded.
         cells.close();
         self.roster.leave(thread);
+        let rate = self.rate();
         for (metric, cell) in cells.cells() {
             if let Some(Some(metric)) = self.metrics.get_mut(metric as usize) {
-                metric.retire(cell);
+                metric.retire(cell, rate);
             }
         }
         cells
+    }
+
+    /// The rate of late, for extremes; sums are converted when all is read.
+    pub(crate) fn rate(&self) -> Rate {
+        self.calibration.as_ref().map_or_else(clock::nominal, Calibration::rate)
     }
 
     fn metric(&self, number: u32) -> Option<&Metric> {
@@ -177,12 +192,13 @@ impl Inner {
     }
 
     /// Ties a call site to its metric, once.
-    pub(crate) fn settle_site(&mut self, site: &'static Site) -> Arc<Shared> {
+    pub(crate) fn settle_site(&mut self, site: &'static Site) -> &'static Shared {
         if let Some(shared) = site.shared() {
             return shared;
         }
-        let shared = self.resolve(&site.spec());
-        site.tie(&shared);
+        // A call site never goes, and neither does what it is tied to.
+        let shared: &'static Shared = Box::leak(Box::new(self.resolve(&site.spec())));
+        site.tie(shared);
         self.sites.push((site, shared.number));
         if let Some(metric) = self.metric_mut(shared.number) {
             metric.has_site = true;
@@ -205,6 +221,15 @@ impl Inner {
             cells.add(number, cell);
         }
         Some(cells)
+    }
+
+    /// Remembers a slot of the calling thread until the thread ends.
+    pub(crate) fn remember(&mut self, thread: Thread, slot: Local<'_, SampledSlot>) {
+        if let Thread::Live(thread) = thread
+            && let Some(Some(cells)) = self.threads.get_mut(thread)
+        {
+            cells.remember(slot);
+        }
     }
 
     pub(crate) fn set_levels(&mut self, levels: Levels) {

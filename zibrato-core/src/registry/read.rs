@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use super::metric::{Id, Metric, Sum, nothing};
-use super::{Inner, measure};
+use super::{Inner, site};
 use crate::cell::{ThreadCells, current, with_registry};
-use crate::clock;
+use crate::clock::{self, Rate};
 use crate::frame::{Kind, State, Tags};
 
 /// The state of one metric, as it was when the registry was read.
@@ -44,19 +44,20 @@ pub fn take_retired() -> Vec<Reading> {
 
 impl Inner {
     fn read(&mut self, end: bool) -> Vec<Reading> {
-        for site in measure::waiting() {
+        for site in site::waiting() {
             self.settle_site(site);
         }
         let now = clock::unix_nanos();
         // Asked before the cells are read: what the last handle counted before it went is then in the sums.
         let going: Vec<bool> = self.metrics.iter().map(|m| m.as_ref().is_some_and(Metric::may_go)).collect();
-        let mut sums = self.sums(None, true);
+        let rate = clock::observe(&mut self.calibration);
+        let mut sums = self.sums(None, rate, true);
         let mut readings = Vec::with_capacity(sums.len() + self.descriptions.len());
         let mut gone = Vec::new();
         for ((metric, sum), going) in self.metrics.iter_mut().zip(&mut sums).zip(going) {
             let Some(metric) = metric else { continue };
             let (id, born) = (metric.id.clone(), metric.born());
-            if let Some(state) = metric.state(std::mem::take(sum), now, end) {
+            if let Some(state) = metric.state(std::mem::take(sum), rate, now, end) {
                 let reading = Reading { id, born, state };
                 if going {
                     gone.push((metric.shared.number, reading));
@@ -86,13 +87,17 @@ impl Inner {
     }
 
     fn read_thread(&mut self, thread: usize) -> Vec<Reading> {
-        let mut sums = self.sums(Some(thread), false);
+        // At a rate that never changes, so that of two readings the second is never the smaller.
+        let rate = clock::nominal();
+        let mut sums = self.sums(Some(thread), rate, false);
         let own = |(metric, sum): (&Option<Metric>, &mut Sum)| {
             let metric = metric.as_ref()?;
             let state = match metric.id.kind {
                 Kind::Counter | Kind::Updown => State::Total(sum.total),
                 Kind::Timer | Kind::Distribution => {
-                    State::Spread(sum.spread.take().unwrap_or_default().spread())
+                    let mut spread = sum.spread.take().unwrap_or_default();
+                    spread.add_nanos(rate.nanos(spread.ticks));
+                    State::Spread(spread.spread())
                 }
                 _ => {
                     let value = metric.shared.gauge.as_ref()?.value()?;
@@ -104,7 +109,7 @@ impl Inner {
         self.metrics.iter().zip(&mut sums).filter_map(own).collect()
     }
 
-    fn sums(&self, only: Option<usize>, restart: bool) -> Vec<Sum> {
+    fn sums(&self, only: Option<usize>, rate: Rate, restart: bool) -> Vec<Sum> {
         let mut sums: Vec<Sum> = Vec::new();
         sums.resize_with(self.metrics.len(), Sum::default);
         let mut add_whole = |number: u32, n: u64| {
@@ -123,7 +128,7 @@ impl Inner {
             self.threads.iter().enumerate().filter(|(at, _)| only.is_none_or(|thread| thread == *at));
         for (number, cell) in threads.filter_map(|(_, cells)| cells.as_ref()).flat_map(ThreadCells::cells) {
             if let (Some(sum), Some(metric)) = (sums.get_mut(number as usize), self.metric(number)) {
-                sum.add(cell, metric.id.kind, restart);
+                sum.add(cell, metric.id.kind, rate, restart);
             }
         }
         sums

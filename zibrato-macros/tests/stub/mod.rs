@@ -97,7 +97,7 @@ fn ended_early(event: Option<String>) {
 }
 
 macro_rules! __site {
-    ($what:literal, level: $level:literal, name: $name:expr, source: $source:expr,
+    ($what:tt, level: $level:literal, name: $name:expr, source: $source:expr,
      tags: [$(($key:literal, $value:literal)),*]) => {{
         const NAME: &'static ::core::primitive::str = $name;
         const SOURCE: ::core::option::Option<&'static ::core::primitive::str> = $source;
@@ -107,11 +107,19 @@ macro_rules! __site {
 pub(crate) use __site;
 
 macro_rules! __time {
+    (how: $how:tt, $($site:tt)*) => {
+        $crate::stub::Guard($crate::stub::__site!((::core::concat!("time ", ::core::stringify!($how))), $($site)*))
+    };
     ($($site:tt)*) => { $crate::stub::Guard($crate::stub::__site!("time", $($site)*)) };
 }
 pub(crate) use __time;
 
 macro_rules! __time_async {
+    (how: $how:tt, $($site:tt)*) => {
+        $crate::stub::Finish(::core::option::Option::Some(
+            $crate::stub::__site!((::core::concat!("time_async ", ::core::stringify!($how))), $($site)*)
+        ))
+    };
     ($($site:tt)*) => {
         $crate::stub::Finish(::core::option::Option::Some($crate::stub::__site!("time_async", $($site)*)))
     };
@@ -119,6 +127,11 @@ macro_rules! __time_async {
 pub(crate) use __time_async;
 
 macro_rules! __time_outcome {
+    (how: $how:tt, $($site:tt)*) => {
+        $crate::stub::OutcomeGuard(::core::option::Option::Some(
+            $crate::stub::__site!((::core::concat!("time ", ::core::stringify!($how))), $($site)*)
+        ))
+    };
     ($($site:tt)*) => {
         $crate::stub::OutcomeGuard(::core::option::Option::Some($crate::stub::__site!("time", $($site)*)))
     };

@@ -51,6 +51,15 @@ fn block(a: u32) {
     let _ = a;
 }
 
+#[time_me(crate = crate::stub, sample = 16)]
+fn sampled() {}
+
+#[time_me(crate = crate::stub, sample = 0x10, outcome)]
+fn sampled_outcome() {}
+
+#[time_me(crate = crate::stub, ordered)]
+fn ordered() {}
+
 fn main() {
     no_option();
     trailing_comma();
@@ -65,6 +74,9 @@ fn main() {
     negative();
     computed("abc");
     block(4);
+    sampled();
+    sampled_outcome();
+    ordered();
     assert_eq!(
         stub::taken(),
         [
@@ -81,6 +93,9 @@ fn main() {
             "add info $CRATE::negative Updown -1.5",
             "add info $CRATE::computed Counter 3",
             "count info $CRATE::block Counter 8 => ok",
+            "time (sample 16) info $CRATE::sampled",
+            "time (sample 16) info $CRATE::sampled_outcome => ok",
+            "time (ordered) info $CRATE::ordered",
         ]
         .map(|event| event.replace("$CRATE", module_path!()))
     );

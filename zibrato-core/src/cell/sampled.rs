@@ -1,0 +1,75 @@
+use std::cell::Cell;
+
+use super::local::Local;
+use super::word::WordCell;
+
+/// One thread's part of a sampled timing call site: how often it was called, and which call is timed next.
+#[derive(Debug)]
+pub struct SampledSlot {
+    calls: WordCell,
+    next: Cell<u64>,
+    seed: Cell<u64>,
+}
+
+impl SampledSlot {
+    /// A slot that is not enlisted.
+    #[allow(clippy::new_without_default, reason = "a slot is only ever made in a const thread-local")]
+    pub const fn new() -> Self {
+        SampledSlot { calls: WordCell::new(), next: Cell::new(FIRST), seed: Cell::new(0) }
+    }
+
+    /// Counts a call, and says whether it is one to look at: it is to be timed, or the cell is not enlisted.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> bool {
+        self.calls.raise(1) == self.next.get()
+    }
+
+    /// Whether the call that was just counted found the cell enlisted.
+    pub(crate) fn is_enlisted(&self) -> bool {
+        self.calls.was_enlisted_before(1)
+    }
+
+    /// Draws the next call to be timed, on average `one_in` further, and says whether it is this one.
+    ///
+    /// The first call of a thread is not timed because it is the first: threads that make few calls would be seen
+    /// too often.
+    pub(crate) fn draw(&self, one_in: u32, first: bool, seed: u64) -> bool {
+        let calls = self.calls.total();
+        if first {
+            // Not 0, from which it would never get away.
+            self.seed.set(seed | 1);
+            let away = self.random() % u64::from(one_in.max(1));
+            self.next.set(calls + away);
+            if away > 0 {
+                return false;
+            }
+        }
+        let gap = 1 + self.random() % (2 * u64::from(one_in.max(1)) - 1);
+        self.next.set(calls + gap);
+        true
+    }
+
+    /// Marsaglia, "Xorshift RNGs", 2003, the triple (13, 7, 17); with a multiplication, as only high bits are good.
+    fn random(&self) -> u64 {
+        let mut x = self.seed.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.seed.set(x);
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+    }
+
+    pub(super) fn close(&self) {
+        self.next.set(FIRST);
+    }
+}
+
+/// What the first call of a cell that is not enlisted counts to.
+const FIRST: u64 = (1 << 63) + 1;
+
+impl<'a> Local<'a, SampledSlot> {
+    /// The cell of calls.
+    pub(crate) fn calls(self) -> Local<'a, WordCell> {
+        self.part(|slot| &slot.calls)
+    }
+}

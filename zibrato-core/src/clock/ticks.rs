@@ -1,0 +1,233 @@
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use once_cell::race::OnceBox;
+
+use super::calibration::{Calibration, Rate, Verdict};
+use super::{fake, system_nanos};
+use crate::cell::counter;
+use crate::histogram::Lattice;
+
+/// Whether a tick has to be asked for the long way: before the counter was looked at, where it cannot be used, and
+/// while a fake is in force anywhere.
+static LONG_WAY: AtomicBool = AtomicBool::new(true);
+/// The counter was found not to keep time with the system's clock.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+static ORIGIN: OnceBox<Origin> = OnceBox::new();
+
+/// For how long the two clocks are compared before the first tick is given. It decides only where the edges of
+/// the histogram's buckets lie in ticks: 100 microseconds give them to a few hundredths of a percent.
+const FIRST_COMPARISON: Duration = Duration::from_micros(100);
+
+thread_local! {
+    /// This thread is comparing the clocks for the first time.
+    static FINDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What was found when the first tick was asked for.
+#[derive(Debug)]
+struct Origin {
+    counter: bool,
+    ticks: u64,
+    nanos: u64,
+    /// The first rate, which the fall-back keeps: ticks mean the same whoever gives them.
+    nominal: Rate,
+    lattice: Lattice,
+    /// What an ordered pair of readings finds where there is nothing between, in ticks.
+    overhead: u64,
+}
+
+/// Where ticks come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The processor's counter.
+    Counter,
+    /// The system's monotonic clock, in nanoseconds.
+    System,
+}
+
+/// Where ticks come from in this process.
+///
+/// The counter is used on x86-64 where the processor calls it invariant and, on Linux, where the kernel has chosen
+/// it as its own clock source; other processors always use the system's clock. A counter that turns out not to
+/// keep time is given up for good.
+pub fn source() -> Source {
+    if origin().counter && !GIVEN_UP.load(Relaxed) { Source::Counter } else { Source::System }
+}
+
+/// The time now, in ticks. 0 only where the counter itself says so.
+///
+/// The processor may read its counter up to some 25 ns early or late, see [`start_ordered`].
+#[inline(always)]
+pub fn start() -> u64 {
+    if LONG_WAY.load(Relaxed) { start_the_long_way() } else { counter::read() }
+}
+
+/// The time now, in ticks, when everything before it is done: for sections so short that it matters.
+#[inline(always)]
+pub fn start_ordered() -> u64 {
+    if LONG_WAY.load(Relaxed) { start_the_long_way() } else { counter::read_ordered() }
+}
+
+#[cold]
+#[inline(never)]
+fn start_the_long_way() -> u64 {
+    fake::now().unwrap_or_else(|| {
+        if FINDING.get() {
+            // Asked for by an allocator that is itself measured, while the clocks are being compared.
+            return 0;
+        }
+        let origin = origin();
+        if origin.counter && !GIVEN_UP.load(Relaxed) { counter::read() } else { origin.system_ticks() }
+    })
+}
+
+/// What has passed since a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elapsed {
+    Ticks(u64),
+    /// A fake counts in nanoseconds.
+    Nanos(u64),
+}
+
+/// What has passed since a [`start`]; nothing where the clock has gone back.
+#[inline(always)]
+pub(crate) fn elapsed(start: u64) -> Elapsed {
+    if LONG_WAY.load(Relaxed) {
+        elapsed_the_long_way(start)
+    } else {
+        Elapsed::Ticks(counter::read().saturating_sub(start))
+    }
+}
+
+/// What has passed since a [`start_ordered`], without what the two readings themselves take.
+#[inline(always)]
+pub(crate) fn elapsed_ordered(start: u64) -> Elapsed {
+    if LONG_WAY.load(Relaxed) {
+        return elapsed_the_long_way(start);
+    }
+    let ticks = counter::read_ordered().saturating_sub(start);
+    Elapsed::Ticks(ticks.saturating_sub(origin().overhead))
+}
+
+#[cold]
+#[inline(never)]
+fn elapsed_the_long_way(start: u64) -> Elapsed {
+    match fake::now() {
+        Some(now) => Elapsed::Nanos(now.saturating_sub(start)),
+        None => Elapsed::Ticks(start_the_long_way().saturating_sub(start)),
+    }
+}
+
+/// Where the histogram's buckets begin in ticks.
+pub(crate) fn lattice() -> &'static Lattice {
+    &origin().lattice
+}
+
+/// The rate found at first, which never changes.
+pub(crate) fn nominal() -> Rate {
+    // Where no tick was ever asked for there are none to convert.
+    ORIGIN.get().map_or(Rate::NANOS, |origin| origin.nominal)
+}
+
+/// Compares the clocks once more, for a reader of totals. Gives the counter up where it does not keep time.
+pub(crate) fn observe(calibration: &mut Option<Calibration>) -> Rate {
+    let Some(origin) = ORIGIN.get() else { return Rate::NANOS };
+    if !origin.counter || GIVEN_UP.load(Relaxed) {
+        return origin.nominal;
+    }
+    let (ticks, nanos) = pair();
+    let calibration =
+        calibration.get_or_insert_with(|| Calibration::new(origin.nominal, origin.ticks, origin.nanos));
+    if calibration.observe(ticks, nanos) == Verdict::GivenUp {
+        GIVEN_UP.store(true, Relaxed);
+        choose_path();
+    }
+    calibration.rate()
+}
+
+/// Says whether the short way may be taken.
+pub(super) fn choose_path() {
+    let usable = ORIGIN.get().is_some_and(|origin| origin.counter) && !GIVEN_UP.load(Relaxed);
+    LONG_WAY.store(!usable || fake::any(), Relaxed);
+}
+
+fn origin() -> &'static Origin {
+    ORIGIN.get().unwrap_or_else(find_origin)
+}
+
+#[cold]
+#[inline(never)]
+fn find_origin() -> &'static Origin {
+    FINDING.set(true);
+    let origin = ORIGIN.get_or_init(|| Box::new(Origin::find()));
+    FINDING.set(false);
+    choose_path();
+    origin
+}
+
+impl Origin {
+    fn find() -> Self {
+        let (ticks, nanos) = pair();
+        let rate =
+            (counter::is_invariant() && kernel_trusts_it()).then(|| first_rate(ticks, nanos)).flatten();
+        let nominal = rate.unwrap_or(Rate::NANOS);
+        Origin {
+            counter: rate.is_some(),
+            ticks: if rate.is_some() { ticks } else { nanos },
+            nanos,
+            nominal,
+            lattice: Lattice::new(nominal.nanos_per_tick()),
+            overhead: if rate.is_some() { overhead() } else { 0 },
+        }
+    }
+
+    /// The system's clock, in ticks.
+    fn system_ticks(&self) -> u64 {
+        let passed = system_nanos().saturating_sub(self.nanos);
+        self.ticks.wrapping_add(self.nominal.ticks(passed))
+    }
+}
+
+/// Both clocks at one moment: of a few tries the one in which least time passed between them.
+fn pair() -> (u64, u64) {
+    let tries = std::array::from_fn::<_, 4, _>(|_| {
+        let before = counter::read();
+        let nanos = system_nanos();
+        let after = counter::read();
+        (after.wrapping_sub(before), before.wrapping_add(after.wrapping_sub(before) / 2), nanos)
+    });
+    let (_, ticks, nanos) = tries.into_iter().min().unwrap_or_default();
+    (ticks, nanos)
+}
+
+fn first_rate(ticks: u64, nanos: u64) -> Option<Rate> {
+    let start = Instant::now();
+    while start.elapsed() < FIRST_COMPARISON {
+        std::hint::spin_loop();
+    }
+    let (ticks_now, nanos_now) = pair();
+    Rate::of(ticks_now.checked_sub(ticks)?, nanos_now.checked_sub(nanos)?)
+}
+
+fn overhead() -> u64 {
+    let one = || {
+        let start = counter::read_ordered();
+        counter::read_ordered().saturating_sub(start)
+    };
+    (0..64).map(|_| one()).min().unwrap_or(0)
+}
+
+/// The kernel watches the counter for its own sake; where it has chosen another clock it knows why.
+#[cfg(target_os = "linux")]
+fn kernel_trusts_it() -> bool {
+    const CHOSEN: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    std::fs::read_to_string(CHOSEN).is_ok_and(|name| name.trim() == "tsc")
+}
+
+/// Other systems do not say; their own clocks stand on an invariant counter too.
+#[cfg(not(target_os = "linux"))]
+fn kernel_trusts_it() -> bool {
+    true
+}
