@@ -11,6 +11,7 @@ mod python;
 mod sanitize;
 mod setup;
 mod shell;
+mod sizes;
 mod steps;
 mod suite;
 
@@ -63,6 +64,15 @@ enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Measures what a call site and the facade add to a program: bytes, and time to compile.
+    Sizes {
+        /// How often each compilation is timed, of which the shortest counts; 0 leaves it out.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Writes the tables to docs/performance.md.
+        #[arg(long)]
+        update: bool,
+    },
     /// Runs the benchmarks.
     Bench {
         /// What the benchmarks are given, after `--`.
@@ -78,6 +88,7 @@ fn main() -> ExitCode {
         Command::Instructions { check: true, .. } => instructions::count(Then::Check),
         Command::Instructions { update: true, .. } => instructions::count(Then::Update),
         Command::Instructions { .. } => instructions::count(Then::Nothing),
+        Command::Sizes { rounds, update } => sizes::sizes(rounds, update),
         Command::Fuzz { seconds, target } => fuzz::all(seconds, target.as_deref()),
         Command::Test { quick, only } => return test(quick, only),
     };

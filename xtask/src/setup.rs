@@ -48,3 +48,10 @@ pub(crate) fn sysroot() -> Result<PathBuf, Failure> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     Ok(output(&mut command(rustc, ["--print", "sysroot"]))?.trim().into())
 }
+
+/// The compiler's version, without its name.
+pub(crate) fn rustc_version() -> Result<String, Failure> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = output(&mut command(rustc, ["--version"]))?;
+    Ok(version.trim().trim_start_matches("rustc ").into())
+}

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::document;
 use crate::sanitize::without_valgrind;
+use crate::setup::rustc_version;
 use crate::shell::{Failure, Outcome, cargo, command, output, root, run, target};
 use crate::steps::Done;
 use baseline::{Baseline, Verdict};
@@ -50,7 +51,7 @@ fn step(then: Then) -> Result<Done, Failure> {
         return Ok(skipped);
     }
     let counted = measure()?;
-    let rustc = rustc()?;
+    let rustc = rustc_version()?;
     let file = root().join("benches/instructions/baseline.toml");
     let recorded = Baseline::read(&file)?;
     println!("\n{}\n\n{}", told(&rustc), table(&counted, &recorded));
@@ -107,12 +108,6 @@ fn measure() -> Result<Vec<Counted>, Failure> {
 
 fn program() -> PathBuf {
     target().join("release").join(PACKAGE)
-}
-
-fn rustc() -> Result<String, Failure> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = output(&mut command(rustc, ["--version"]))?;
-    Ok(version.trim().trim_start_matches("rustc ").into())
 }
 
 fn table(counted: &[Counted], recorded: &Baseline) -> String {
