@@ -55,10 +55,14 @@ mod macros;
 mod name;
 mod number;
 mod outcome;
+#[cfg(feature = "process")]
+pub mod process;
 #[cfg(feature = "publish")]
 mod publish;
 mod status;
 pub mod testing;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use name::{Named, counter, distribution, gauge, timer, updown};
 pub use outcome::Outcome;

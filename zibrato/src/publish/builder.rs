@@ -6,6 +6,7 @@ use zibrato_core::limits;
 use zibrato_transport::{Broker, parse_brokers};
 
 use super::guard::Guard;
+use super::say;
 
 /// What can be said about sending. Each setting has a twin in the environment, which wins: whoever runs a program
 /// knows better than whoever wrote it.
@@ -19,6 +20,7 @@ use super::guard::Guard;
 /// | [`deadline`](Builder::deadline) | `ZIBRATO_DEADLINE` (seconds) | 3 s |
 /// | [`spill`](Builder::spill) | `ZIBRATO_SPILL` | nowhere |
 /// | [`metrics`](Builder::metrics) | `ZIBRATO_METRICS` | 10,000 |
+/// | `process_metrics` (feature `process`) | `ZIBRATO_PROCESS_METRICS` (`1` or `0`) | off |
 ///
 /// ```no_run
 /// let _zibrato = zibrato::builder().source("web-1").levels("info,error").install()?;
@@ -34,6 +36,7 @@ pub struct Builder {
     deadline: Duration,
     spill: Option<PathBuf>,
     metrics: usize,
+    process_metrics: bool,
     environment: bool,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Settings {
     pub(super) deadline: Duration,
     pub(super) spill: Option<PathBuf>,
     pub(super) metrics: usize,
+    #[cfg(feature = "process")]
+    pub(super) process_metrics: bool,
 }
 
 /// Starts saying how to send.
@@ -62,6 +67,7 @@ pub fn builder() -> Builder {
         deadline: Duration::from_secs(3),
         spill: None,
         metrics: limits::METRICS,
+        process_metrics: false,
         environment: true,
     }
 }
@@ -111,6 +117,13 @@ impl Builder {
         self
     }
 
+    /// Whether to report what the process itself uses; see [`process`](crate::process) for the metrics.
+    #[cfg(feature = "process")]
+    pub fn process_metrics(mut self, on: bool) -> Self {
+        self.process_metrics = on;
+        self
+    }
+
     /// Takes nothing from the environment: for programs with a command line of their own, which wins over it.
     pub fn without_environment(mut self) -> Self {
         self.environment = false;
@@ -147,6 +160,20 @@ impl Builder {
                 text.parse().map_err(|_| bad("ZIBRATO_METRICS", format!("{text:?} is no whole number")))?
             }
         };
+        let process_metrics = match environment("ZIBRATO_PROCESS_METRICS").as_deref() {
+            None => self.process_metrics,
+            Some("0" | "false" | "no" | "off") => false,
+            Some("1" | "true" | "yes" | "on") => true,
+            Some(other) => {
+                return Err(bad("ZIBRATO_PROCESS_METRICS", format!("{other:?} is neither 1 nor 0")));
+            }
+        };
+        if process_metrics && !cfg!(feature = "process") {
+            // Whoever sets this for many programs does not want some of them to refuse to start.
+            say(format_args!(
+                "ZIBRATO_PROCESS_METRICS is set, but this program was built without zibrato's feature `process`"
+            ));
+        }
         Ok(Settings {
             brokers: parse_brokers(&broker).map_err(|e| bad("ZIBRATO_BROKER", e.to_string()))?,
             levels: levels
@@ -157,6 +184,8 @@ impl Builder {
             deadline: seconds("ZIBRATO_DEADLINE", self.deadline)?.min(LONGEST),
             spill: environment("ZIBRATO_SPILL").map(PathBuf::from).or(self.spill),
             metrics,
+            #[cfg(feature = "process")]
+            process_metrics,
         })
     }
 }
@@ -222,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "process")]
+    fn process_metrics_are_off_unless_asked_for() {
+        let settings = |builder: Builder, variable: Option<&str>| {
+            let environment =
+                |name: &str| variable.filter(|_| name == "ZIBRATO_PROCESS_METRICS").map(String::from);
+            builder.settings(environment).unwrap().process_metrics
+        };
+        assert!(!settings(builder(), None));
+        assert!(settings(builder(), Some("1")));
+        assert!(settings(builder().process_metrics(true), None));
+        assert!(!settings(builder().process_metrics(true), Some("0")));
+    }
+
+    #[test]
     fn for_ever_is_a_day() {
         let settings = builder().deadline(Duration::MAX).interval(Duration::MAX).settings(|_| None).unwrap();
         assert_eq!((settings.deadline, settings.interval), (LONGEST, LONGEST));
@@ -229,9 +272,12 @@ mod tests {
 
     #[test]
     fn a_bad_setting_is_named() {
-        for (name, value) in
-            [("ZIBRATO_INTERVAL", "-1"), ("ZIBRATO_BROKER", "udp://x"), ("ZIBRATO_METRICS", "many")]
-        {
+        for (name, value) in [
+            ("ZIBRATO_INTERVAL", "-1"),
+            ("ZIBRATO_BROKER", "udp://x"),
+            ("ZIBRATO_METRICS", "many"),
+            ("ZIBRATO_PROCESS_METRICS", "maybe"),
+        ] {
             let environment = |n: &str| (n == name).then(|| value.to_string());
             let error = builder().settings(environment).unwrap_err().to_string();
             assert!(error.starts_with(&format!("understand {name}: ")), "{error}");

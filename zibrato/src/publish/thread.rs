@@ -49,6 +49,8 @@ pub(super) fn run(
     orders: mpsc::UnboundedReceiver<Order>,
     board: &Board,
 ) {
+    #[cfg(feature = "process")]
+    let _process = settings.process_metrics.then(crate::process::report);
     // The connections are tasks of the runtime, so they are made inside it.
     runtime.block_on(async { Sender::new(settings, board).run(orders).await });
     // Not waiting for a name look-up that may still hang.
