@@ -19,7 +19,7 @@ fn example(name: &str) -> Command {
     let directory = BUILT.get_or_init(|| {
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().unwrap().parent().unwrap().to_path_buf();
-        let all = ["custom_backend", "threads", "tool", "web"];
+        let all = ["custom_backend", "runtime", "threads", "tool", "web"];
         if !all.iter().all(|name| {
             profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION).exists()
         }) {
@@ -79,13 +79,16 @@ fn lines(stdout: ChildStdout) -> Receiver<String> {
 
 /// Waits for a line in which all the words are.
 fn wait_for(lines: &Receiver<String>, words: &[&str]) {
+    wait_for_all(lines, vec![words]);
+}
+
+/// Waits until there was a line for each of these, in any order.
+fn wait_for_all(lines: &Receiver<String>, mut wanted: Vec<&[&str]>) {
     let until = Instant::now() + DEADLINE;
-    loop {
+    while !wanted.is_empty() {
         let rest = until.saturating_duration_since(Instant::now());
-        let line = lines.recv_timeout(rest).unwrap_or_else(|_| panic!("no line has {words:?}"));
-        if words.iter().all(|word| line.contains(word)) {
-            return;
-        }
+        let line = lines.recv_timeout(rest).unwrap_or_else(|_| panic!("no line has {wanted:?}"));
+        wanted.retain(|words| !words.iter().all(|word| line.contains(word)));
     }
 }
 
@@ -112,6 +115,12 @@ fn what_the_programs_measure_reaches_the_custom_backend() {
     let out = String::from_utf8(tool.stdout).unwrap();
     let words = out.split_whitespace().next().unwrap();
     wait_for(&printed, &["info counter words.words", &format!(": {words}")]);
+
+    let runtime = example("runtime").arg("0.1").env("ZIBRATO_BROKER", &url).output().unwrap();
+    assert!(runtime.status.success());
+    let process: &[&str] = &["info counter process.cpu.time", "cpu.mode=user"];
+    let workers: &[&str] = &["info gauge tokio.worker.count", "runtime=main", ": 2"];
+    wait_for_all(&printed, vec![process, workers, &["info gauge runtime.queue"]]);
 
     let mut web = example("web");
     web.args(["127.0.0.1:0", "3"]).env("ZIBRATO_BROKER", &url);
