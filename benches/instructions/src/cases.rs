@@ -81,6 +81,24 @@ fn timed() {
     nothing();
 }
 
+#[time_me(sample = 16)]
+#[inline(always)]
+fn sampled_in_place() {
+    nothing();
+}
+
+#[time_me(sample = 16)]
+#[inline(never)]
+fn sampled() {
+    nothing();
+}
+
+#[time_me(ordered)]
+#[inline(always)]
+fn ordered_in_place() {
+    nothing();
+}
+
 #[time_me(level = "debug")]
 #[inline(always)]
 fn time_off_in_place() {
@@ -104,6 +122,9 @@ cases! {
     count_me_off over empty_loop: "`#[count_me]`, level off", |_| count_off_in_place();
     count_me_off_call over empty_call: "`#[count_me]`, level off, not inlined", |_| count_off();
     counter over empty_loop: "counter handle", { let handle = zibrato::counter("counter").handle(); } |_| handle.add(1);
+    counter_lookup over empty_loop: "counter looked up by name and tag", |_| {
+        zibrato::counter("counter_lookup").tag("known", "late").handle().add(1)
+    };
     gauge over empty_loop: "`gauge!`", |i| zibrato::gauge!("gauge", i as f64);
     gauge_handle over empty_loop: "gauge handle", { let handle = zibrato::gauge("gauge_handle").handle(); } |i| handle.set(i as f64);
     gauge_statistics over empty_loop: "gauge handle with statistics", {
@@ -113,6 +134,9 @@ cases! {
     time_me over empty_loop: "`#[time_me]`", |_| timed_in_place();
     time_me_call over empty_call: "`#[time_me]`, not inlined", |_| timed();
     time over empty_loop: "`time!`", |_| drop(zibrato::time!("time"));
+    time_me_sampled over empty_loop: "`#[time_me(sample = 16)]`", |_| sampled_in_place();
+    time_me_sampled_call over empty_call: "`#[time_me(sample = 16)]`, not inlined", |_| sampled();
+    time_me_ordered over empty_loop: "`#[time_me(ordered)]`", |_| ordered_in_place();
     time_me_off over empty_loop: "`#[time_me]`, level off", |_| time_off_in_place();
     time_me_off_call over empty_call: "`#[time_me]`, level off, not inlined", |_| time_off();
     timer over empty_loop: "timer handle", { let handle = zibrato::timer("timer").handle(); } |_| handle.time(|| ());

@@ -20,7 +20,10 @@ pub(super) fn workspace(dir: &Path) -> io::Result<()> {
     // So that what both depend on is of the same versions.
     write(&dir.join("Cargo.lock"), &fs::read_to_string(root().join("Cargo.lock"))?)?;
     for package in ["sites", "times"] {
-        write(&dir.join(package).join("Cargo.toml"), &manifest(package, "default-features = false", PEERS))?;
+        write(
+            &dir.join(package).join("Cargo.toml"),
+            &manifest(package, "default-features = false, features = [\"enable\"]", PEERS),
+        )?;
     }
     for site in SITES {
         for sites in [FEW, MANY] {
