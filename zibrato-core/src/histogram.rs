@@ -8,6 +8,8 @@
 //! Source: the OpenTelemetry metrics data model, "Exponential buckets" and "All Scales: Use the Logarithm
 //! Function", here with a look-up table in the logarithm's place.
 
+use std::num::NonZeroU64;
+
 /// Buckets per doubling of the value.
 pub const PER_OCTAVE: i32 = 64;
 /// The scale of OTLP and the schema of Prometheus that the buckets follow.
@@ -70,6 +72,9 @@ pub(crate) struct Lattice {
 }
 
 impl Lattice {
+    /// No edges at all, for a cell that nothing is recorded in.
+    pub(crate) const NONE: Lattice = Lattice { first: [0; 128], edges: [u64::MAX; 256], offset: 0 };
+
     /// The edges for values of which one makes `unit` of the histogram's own.
     pub(crate) fn new(unit: f64) -> Self {
         let shift = -unit.log2() * f64::from(PER_OCTAVE);
@@ -84,16 +89,26 @@ impl Lattice {
         Lattice { first, edges, offset: -(whole as i32) - 1 }
     }
 
-    /// The histogram's bucket of a value of at least 1; 0 is taken as 1.
+    /// The histogram's bucket of a value.
+    pub(crate) fn index(&self, value: NonZeroU64) -> i32 {
+        self.relative_index(value) as i32 + self.offset
+    }
+
+    /// The same counted from the lattice's own beginning, which is [`Lattice::offset`] further.
     #[inline(always)]
-    pub(crate) fn index(&self, value: u64) -> i32 {
-        let value = value.max(1);
+    pub(crate) fn relative_index(&self, value: NonZeroU64) -> i64 {
         let octave = value.ilog2();
-        let fraction = (value << (63 - octave)) << 1;
+        // The bits behind the leading one come to the top, and itself to the bottom, where it does not matter.
+        let fraction = value.get().rotate_right(octave);
         let before = self.first[(fraction >> 57) as usize];
         // A slot is narrower than any bucket, so that there is at most one edge in it.
         let passed = fraction >= self.edges[before as usize];
-        octave as i32 * PER_OCTAVE + i32::from(before) + i32::from(passed) + self.offset
+        i64::from(octave) * i64::from(PER_OCTAVE) + i64::from(before) + i64::from(passed)
+    }
+
+    /// What a relative index lacks.
+    pub(crate) const fn offset(&self) -> i32 {
+        self.offset
     }
 }
 

@@ -56,8 +56,8 @@ macro_rules! count_site {
 macro_rules! time_site {
     ($name:literal) => {{
         static SITE: Site = Site::new(Kind::Timer, "info", $name, None, &[]);
-        thread_local!(static SLOT: SpreadSlot = const { SpreadSlot::new() });
-        (&SITE, &SLOT)
+        thread_local!(static SLOT: SpreadSlot = const { SpreadSlot::new(&SITE) });
+        &SLOT
     }};
 }
 
@@ -66,7 +66,7 @@ fn short_threads_with_a_reader_spinning_count_to_the_last_one() {
     let _turn = turn();
     let threads = scale(10_000);
     let (site, cell) = count_site!("churn.count");
-    let (timing, slot) = time_site!("churn.time");
+    let slot = time_site!("churn.time");
     let handle = Counter::of(&spec("churn.handle"));
     let done = Arc::new(AtomicBool::new(false));
     let reader = {
@@ -88,7 +88,7 @@ fn short_threads_with_a_reader_spinning_count_to_the_last_one() {
                 thread::spawn(move || {
                     for i in 0..100 {
                         site.count(cell, 1);
-                        timing.time(slot, i * 1000);
+                        Site::time(slot, i * 1000);
                         handle.add(2);
                     }
                 })
@@ -120,9 +120,9 @@ fn destructors_of_thread_locals_still_measure() {
     let _turn = turn();
     fn measure() {
         let (site, cell) = count_site!("destructor.count");
-        let (timing, slot) = time_site!("destructor.time");
+        let slot = time_site!("destructor.time");
         site.count(cell, 1);
-        timing.time(slot, 50);
+        Site::time(slot, 50);
         Counter::of(&spec("destructor.handle")).add(1);
     }
     thread_local! {

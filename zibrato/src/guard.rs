@@ -3,19 +3,17 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use zibrato_core::registry::{Increment, Site};
+use zibrato_core::registry::Increment;
 
 use crate::outcome::Outcome;
 
 /// A timing call site, as a type: a guard for it is nothing but the start time.
 pub trait TimeHere {
-    /// The call site.
-    fn site() -> &'static Site;
     /// Starts: the time in ticks, or [`OFF`].
     fn start() -> u64;
     /// Records what has passed since such a start.
     fn stop(start: u64);
-    /// Records a duration.
+    /// Records a duration, if the level is on.
     fn record(nanos: u64);
     /// Counts a future that was dropped before its end.
     fn cancelled();
@@ -35,9 +33,7 @@ pub fn stop<H: TimeHere>(_here: H, start: u64) {
 
 /// Records a duration at a call site.
 pub fn record_duration<H: TimeHere>(_here: H, duration: Duration) {
-    if H::site().is_on() {
-        H::record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-    }
+    H::record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }
 
 /// Nothing is measured: the level is off, the call is not one of the sample, or the guard has been finished.

@@ -187,8 +187,9 @@ macro_rules! __add {
 macro_rules! __gauge {
     (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, value: $value:expr) => {{
         let site = $crate::__site!(Gauge, $level, $name, $source, $tags);
-        if site.is_on() {
-            site.set($crate::__private::Number::number($value));
+        let way = site.way();
+        if way.is_on() {
+            site.set(way, $crate::__private::Number::number($value));
         }
     }};
 }
@@ -218,29 +219,26 @@ macro_rules! __timing {
 #[macro_export]
 macro_rules! __time_here {
     ($how:tt, $level:expr, $name:expr, $source:expr, $tags:tt) => {{
+        static SITE: $crate::__private::Site = $crate::__private::Site::new(
+            $crate::__private::Kind::Timer, $level, $name, $source, &$tags,
+        );
+        $crate::__private::thread_local! {
+            static SLOT: $crate::__private::SpreadSlot = const { $crate::__private::SpreadSlot::new(&SITE) };
+        }
         struct Here;
         impl $crate::__private::TimeHere for Here {
             #[inline(always)]
-            fn site() -> &'static $crate::__private::Site {
-                $crate::__site!(Timer, $level, $name, $source, $tags)
-            }
-            #[inline(always)]
             fn start() -> u64 {
-                if <Here as $crate::__private::TimeHere>::site().is_on() {
-                    $crate::__time_start!($how, $level, $name, $source, $tags)
-                } else {
-                    $crate::__private::OFF
-                }
+                $crate::__time_start!($how, SITE, $level, $name, $source, $tags)
             }
             #[inline(always)]
             fn stop(start: u64) {
-                $crate::__time_stop!($how, <Here as $crate::__private::TimeHere>::site(), start)
+                $crate::__time_stop!($how, SLOT, start)
             }
             fn record(nanos: u64) {
-                $crate::__private::thread_local! {
-                    static SLOT: $crate::__private::SpreadSlot = const { $crate::__private::SpreadSlot::new() };
+                if SITE.is_on() {
+                    $crate::__private::Site::time(&SLOT, nanos);
                 }
-                <Here as $crate::__private::TimeHere>::site().time(&SLOT, nanos);
             }
             #[inline(never)]
             fn cancelled() {
@@ -257,38 +255,33 @@ macro_rules! __time_here {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __time_start {
-    ((plain), $($site:tt)*) => {
-        $crate::__private::clock::start()
+    ((plain), $site:expr, $($options:tt)*) => {
+        $site.start()
     };
-    ((ordered), $($site:tt)*) => {
-        $crate::__private::clock::start_ordered()
+    ((ordered), $site:expr, $($options:tt)*) => {
+        $site.start_ordered()
     };
-    ((sample $one_in:expr), $level:expr, $name:expr, $source:expr, $tags:tt) => {{
+    ((sample $one_in:expr), $site:expr, $level:expr, $name:expr, $source:expr, $tags:tt) => {{
         $crate::__private::thread_local! {
             static CALLS: $crate::__private::SampledSlot = const { $crate::__private::SampledSlot::new() };
         }
         const ONE_IN: u32 = $one_in;
         const { assert!(ONE_IN > 0, "`sample` is at least 1") };
-        $crate::__site!(Counter, $level, $crate::__private::concat!($name, ".calls"), $source, $tags)
-            .sample(&CALLS, ONE_IN)
+        let calls =
+            $crate::__site!(Counter, $level, $crate::__private::concat!($name, ".calls"), $source, $tags);
+        calls.sample(&CALLS, ONE_IN)
     }};
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __time_stop {
-    ((ordered), $site:expr, $start:expr) => {{
-        $crate::__private::thread_local! {
-            static SLOT: $crate::__private::SpreadSlot = const { $crate::__private::SpreadSlot::new() };
-        }
-        $site.stop_ordered(&SLOT, $start)
-    }};
-    ($how:tt, $site:expr, $start:expr) => {{
-        $crate::__private::thread_local! {
-            static SLOT: $crate::__private::SpreadSlot = const { $crate::__private::SpreadSlot::new() };
-        }
-        $site.stop(&SLOT, $start)
-    }};
+    ((ordered), $slot:expr, $start:expr) => {
+        $crate::__private::Site::stop_ordered(&$slot, $start)
+    };
+    ($how:tt, $slot:expr, $start:expr) => {
+        $crate::__private::Site::stop(&$slot, $start)
+    };
 }
 
 #[doc(hidden)]

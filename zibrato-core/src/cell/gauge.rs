@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 use crate::frame::Span;
 
@@ -10,6 +10,31 @@ const UNSET: u64 = 0x7ff8_dead_beef_cafe;
 pub(crate) struct GaugeCell {
     value: AtomicU64,
     statistics: Option<Statistics>,
+}
+
+/// A call site's way to the word of its gauge.
+#[derive(Debug)]
+pub(crate) struct GaugeWord(AtomicPtr<AtomicU64>);
+
+/// Where a way leads that leads nowhere yet.
+static NOWHERE: AtomicU64 = AtomicU64::new(UNSET);
+
+impl GaugeWord {
+    pub(crate) const fn nowhere() -> Self {
+        GaugeWord(AtomicPtr::new((&raw const NOWHERE).cast_mut()))
+    }
+
+    /// Leads to a gauge that keeps nothing but its last value.
+    pub(crate) fn lead_to(&self, gauge: &'static GaugeCell) {
+        self.0.store((&raw const gauge.value).cast_mut(), Relaxed);
+    }
+
+    /// Sets a finite value.
+    #[inline(always)]
+    pub(crate) fn set(&self, value: f64) {
+        // SAFETY: it points to a static, or into a gauge that stays for ever.
+        unsafe { &*self.0.load(Relaxed) }.store(value.to_bits(), Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +53,11 @@ impl GaugeCell {
             ..Statistics::default()
         });
         GaugeCell { value: AtomicU64::new(UNSET), statistics }
+    }
+
+    /// Whether setting it is nothing but a store.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.statistics.is_none()
     }
 
     /// Sets a finite value.

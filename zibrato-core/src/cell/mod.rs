@@ -21,7 +21,7 @@ mod thread;
 mod window;
 mod word;
 
-pub(crate) use gauge::GaugeCell;
+pub(crate) use gauge::{GaugeCell, GaugeWord};
 pub(crate) use local::{Local, local};
 pub(crate) use number::NumberCell;
 pub(crate) use owned::Owned;

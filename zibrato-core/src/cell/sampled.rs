@@ -29,34 +29,37 @@ impl SampledSlot {
         self.calls.was_enlisted_before(1)
     }
 
-    /// Draws the next call to be timed, on average `one_in` further, and says whether it is this one.
+    /// Draws the call that is timed first, and says whether it is this one, the thread's first.
     ///
-    /// The first call of a thread is not timed because it is the first: threads that make few calls would be seen
-    /// too often.
-    pub(crate) fn draw(&self, one_in: u32, first: bool, seed: u64) -> bool {
-        let calls = self.calls.total();
-        if first {
-            // Not 0, from which it would never get away.
-            self.seed.set(seed | 1);
-            let away = self.random() % u64::from(one_in.max(1));
-            self.next.set(calls + away);
-            if away > 0 {
-                return false;
-            }
-        }
-        let gap = 1 + self.random() % (2 * u64::from(one_in.max(1)) - 1);
-        self.next.set(calls + gap);
+    /// It is not that one always: threads that make few calls would be seen too often.
+    pub(crate) fn draw_first(&self, one_in: u32, seed: u64) -> bool {
+        // Not 0, from which it would never get away.
+        self.seed.set(seed | 1);
+        let away = self.below(u64::from(one_in));
+        self.next.set(self.calls.total() + away);
+        away == 0 && self.draw(one_in)
+    }
+
+    /// Draws the next call to be timed after this one: on average `one_in` further, which is at least 1.
+    #[inline(always)]
+    pub(crate) fn draw(&self, one_in: u32) -> bool {
+        let gap = 1 + self.below(2 * u64::from(one_in) - 1);
+        self.next.set(self.next.get() + gap);
         true
     }
 
-    /// Marsaglia, "Xorshift RNGs", 2003, the triple (13, 7, 17); with a multiplication, as only high bits are good.
-    fn random(&self) -> u64 {
+    /// A random number below `n`, which fits in 32 bits.
+    ///
+    /// Marsaglia, "Xorshift RNGs", 2003, the triple (13, 7, 17). Two multiplications take its high bits, which are
+    /// the better ones, and scale them.
+    #[inline(always)]
+    fn below(&self, n: u64) -> u64 {
         let mut x = self.seed.get();
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
         self.seed.set(x);
-        x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+        ((x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * n) >> 32
     }
 
     pub(super) fn close(&self) {

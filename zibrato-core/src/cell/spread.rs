@@ -1,7 +1,8 @@
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::window::{Full, Window, count_one};
+use super::window::{FULL, Full, Window, count_one};
 use super::word::Word;
 use crate::clock::{self, Rate};
 use crate::frame::{Kind, Span, Spread, Total};
@@ -58,30 +59,42 @@ pub(crate) struct NoRoom {
 
 impl SpreadCell {
     pub(crate) fn new() -> Self {
-        let ticks = Ticks {
-            sum: AtomicU64::new(0),
-            low: AtomicU64::new(u64::MAX),
-            high: AtomicU64::new(0),
-            lattice: clock::lattice(),
-        };
+        Self::of(clock::lattice())
+    }
+
+    /// The cell of those that have none: it has no room for anything.
+    pub(super) const fn nobodys() -> Self {
+        static NONE: Lattice = Lattice::NONE;
+        Self::of(&NONE)
+    }
+
+    const fn of(lattice: &'static Lattice) -> Self {
         SpreadCell {
-            ticks,
+            ticks: Ticks {
+                sum: AtomicU64::new(0),
+                low: AtomicU64::new(u64::MAX),
+                high: AtomicU64::new(0),
+                lattice,
+            },
             whole: AtomicU64::new(0),
             float: AtomicU64::new(0),
             low: AtomicU64::new(u64::MAX),
             high: AtomicU64::new(0),
             zero: AtomicU64::new(0),
-            positive: Window::new(),
-            negative: Window::new(),
+            positive: Window::shifted(lattice.offset()),
+            negative: Window::shifted(0),
         }
     }
 
-    /// Records a duration in ticks. Only the owning thread calls this.
+    /// Records a duration of at least one tick. Only the owning thread calls this.
     #[inline(always)]
-    pub(crate) fn record_ticks(&self, ticks: u64) -> Result<(), NoRoom> {
-        let index = self.ticks.lattice.index(ticks);
-        let bucket =
-            self.positive.room(index).map_err(|full| NoRoom { place: Place::Positive(index), full })?;
+    pub(crate) fn record_ticks(&self, ticks: NonZeroU64) -> Result<(), NoRoom> {
+        let lattice = self.ticks.lattice;
+        let bucket = self.positive.room_shifted(lattice.relative_index(ticks)).map_err(|full| {
+            let place = Place::Positive(lattice.index(ticks));
+            NoRoom { place, full }
+        })?;
+        let ticks = ticks.get();
         // It may wrap: readers take differences.
         self.ticks.sum.set(self.ticks.sum.get().wrapping_add(ticks));
         stretch(&self.ticks.low, &self.ticks.high, ticks);
@@ -134,7 +147,7 @@ impl SpreadCell {
         match no_room.full {
             Full::Outside => window.grow(index),
             Full::Carry => {
-                let full = (index, u64::from(u32::MAX));
+                let full = (index, u64::from(FULL));
                 *side = Buckets::from_pairs(side.pairs().iter().copied().chain([full]));
                 window.carry(index);
             }

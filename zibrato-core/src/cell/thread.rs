@@ -9,7 +9,7 @@ use super::sampled::SampledSlot;
 use super::spread::SpreadCell;
 use super::word::WordCell;
 use crate::frame::Kind;
-use crate::registry::{Inner, REGISTRY, Shared};
+use crate::registry::{Inner, REGISTRY, Shared, Site};
 
 /// Where a thread is in its life with the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl ThreadCells {
         TABLE.with(|table| table.len.set(0));
         for slot in &self.slots {
             // SAFETY: the slot is a thread-local of this thread without a destructor, so it is still there.
-            unsafe { &**slot }.cell.set(std::ptr::null());
+            unsafe { &**slot }.cell.set(&raw const NOBODYS);
         }
         for slot in &self.sampled {
             // SAFETY: as above.
@@ -220,24 +220,39 @@ impl Drop for Reaper {
     }
 }
 
+/// Where slots lead that lead nowhere: sparing the hot path a check.
+static NOBODYS: SpreadCell = SpreadCell::nobodys();
+
 /// One thread's way from a timing call site to its cell.
 #[derive(Debug)]
 pub struct SpreadSlot {
     cell: Cell<*const SpreadCell>,
+    site: &'static Site,
 }
 
 impl SpreadSlot {
-    /// A slot that leads nowhere yet.
-    #[allow(clippy::new_without_default, reason = "a slot is only ever made in a const thread-local")]
-    pub const fn new() -> Self {
-        SpreadSlot { cell: Cell::new(std::ptr::null()) }
+    /// A slot of a call site that leads nowhere yet.
+    pub const fn new(site: &'static Site) -> Self {
+        SpreadSlot { cell: Cell::new(&raw const NOBODYS), site }
     }
 
+    /// Whether it leads to a cell of the thread's own.
+    pub(crate) fn is_led(&self) -> bool {
+        !std::ptr::eq(self.cell.get(), &raw const NOBODYS)
+    }
+
+    /// The call site.
     #[inline(always)]
-    pub(crate) fn cell(&self) -> Option<&SpreadCell> {
-        // SAFETY: it is null, or points to a cell of this thread whose metric has a call site and so never goes;
-        // the reaper makes it null before it frees the cell.
-        unsafe { self.cell.get().as_ref() }
+    pub(crate) fn site(&self) -> &'static Site {
+        self.site
+    }
+
+    /// The thread's cell, or one that has no room for anything.
+    #[inline(always)]
+    pub(crate) fn cell(&self) -> &SpreadCell {
+        // SAFETY: it points to a static, or to a cell of this thread whose metric has a call site and so never
+        // goes; the reaper leads it back to the static before it frees the cell.
+        unsafe { &*self.cell.get() }
     }
 
     /// Leads the calling thread's slot to its cell of `metric`, which has a call site and so is kept for ever.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::ticks;
+use crate::registry;
 
 /// How many fakes are in force; 0 keeps the usual path to one load and a branch.
 static FAKES: AtomicUsize = AtomicUsize::new(0);
@@ -69,6 +70,7 @@ impl Fake {
         let before = FAKE.with(|fake| fake.borrow_mut().replace(self.clone()));
         FAKES.fetch_add(1, Relaxed);
         ticks::choose_path();
+        registry::tell_sites();
         Entered { before, _on_this_thread: PhantomData }
     }
 }
@@ -87,5 +89,6 @@ impl Drop for Entered {
         // Where the thread-local is gone already there is nothing to put back.
         let _ = FAKE.try_with(|fake| fake.replace(self.before.take()));
         ticks::choose_path();
+        registry::tell_sites();
     }
 }

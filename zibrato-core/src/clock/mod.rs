@@ -14,7 +14,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub(crate) use calibration::Converted;
 pub use calibration::{Calibration, Rate, Verdict};
 pub use fake::{Entered, Fake};
-pub(crate) use ticks::{Elapsed, elapsed, elapsed_ordered, lattice, nominal, observe};
+pub(crate) use ticks::{
+    Elapsed, elapsed, elapsed_ordered_usually, elapsed_the_long_way, elapsed_usually, is_long_way, lattice,
+    nominal, observe, start_the_long_way,
+};
 pub use ticks::{Source, source, start, start_ordered};
 
 static ANCHOR: OnceLock<(Instant, u64)> = OnceLock::new();

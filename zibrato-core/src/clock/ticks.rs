@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -56,31 +57,42 @@ pub fn source() -> Source {
     if origin().counter && !GIVEN_UP.load(Relaxed) { Source::Counter } else { Source::System }
 }
 
-/// The time now, in ticks. 0 only where the counter itself says so.
+/// Whether ticks have to be asked for the long way.
+#[inline(always)]
+pub(crate) fn is_long_way() -> bool {
+    LONG_WAY.load(Relaxed)
+}
+
+/// The time now, in ticks, from which [`elapsed`] counts. Only differences mean something.
 ///
 /// The processor may read its counter up to some 25 ns early or late, see [`start_ordered`].
 #[inline(always)]
 pub fn start() -> u64 {
-    if LONG_WAY.load(Relaxed) { start_the_long_way() } else { counter::read() }
+    if is_long_way() { start_the_long_way(counter::read) } else { counter::read() }
 }
 
 /// The time now, in ticks, when everything before it is done: for sections so short that it matters.
 #[inline(always)]
 pub fn start_ordered() -> u64 {
-    if LONG_WAY.load(Relaxed) { start_the_long_way() } else { counter::read_ordered() }
+    if is_long_way() { start_the_long_way(counter::read_first) } else { counter::read_first() }
 }
+
+/// A mark on starts that are not the counter's. No counter and no clock comes so far, and the difference to a
+/// marked start is not plausible.
+const MARK: u64 = 1 << 63;
 
 #[cold]
 #[inline(never)]
-fn start_the_long_way() -> u64 {
-    fake::now().unwrap_or_else(|| {
-        if FINDING.get() {
-            // Asked for by an allocator that is itself measured, while the clocks are being compared.
-            return 0;
-        }
-        let origin = origin();
-        if origin.counter && !GIVEN_UP.load(Relaxed) { counter::read() } else { origin.system_ticks() }
-    })
+pub(crate) fn start_the_long_way(read: fn() -> u64) -> u64 {
+    if let Some(now) = fake::now() {
+        return now | MARK;
+    }
+    if FINDING.get() {
+        // Asked for by an allocator that is itself measured, while the clocks are being compared.
+        return 0;
+    }
+    let origin = origin();
+    if origin.counter && !GIVEN_UP.load(Relaxed) { read() } else { origin.system_ticks() | MARK }
 }
 
 /// What has passed since a start.
@@ -91,33 +103,39 @@ pub(crate) enum Elapsed {
     Nanos(u64),
 }
 
-/// What has passed since a [`start`]; nothing where the clock has gone back.
+/// The ticks that have passed since a [`start`], at least one. `None` where the clock has gone back, or was not the
+/// counter.
 #[inline(always)]
-pub(crate) fn elapsed(start: u64) -> Elapsed {
-    if LONG_WAY.load(Relaxed) {
-        elapsed_the_long_way(start)
-    } else {
-        Elapsed::Ticks(counter::read().saturating_sub(start))
-    }
+pub(crate) fn elapsed_usually(start: u64) -> Option<NonZeroU64> {
+    counter::plausible(counter::read().wrapping_sub(start))
 }
 
-/// What has passed since a [`start_ordered`], without what the two readings themselves take.
+/// The ticks that have passed since a [`start_ordered`], without what the two readings themselves take.
 #[inline(always)]
-pub(crate) fn elapsed_ordered(start: u64) -> Elapsed {
-    if LONG_WAY.load(Relaxed) {
-        return elapsed_the_long_way(start);
-    }
-    let ticks = counter::read_ordered().saturating_sub(start);
-    Elapsed::Ticks(ticks.saturating_sub(origin().overhead))
+pub(crate) fn elapsed_ordered_usually(start: u64) -> Option<NonZeroU64> {
+    let overhead = ORIGIN.get().map_or(0, |origin| origin.overhead);
+    let ticks = counter::read_last().wrapping_sub(start);
+    // Of a section that took less there is nothing left, but it was there.
+    counter::plausible(if ticks <= overhead { 1 } else { ticks - overhead })
 }
 
+/// What has passed since a [`start`] where [`elapsed_usually`] does not say; nothing where the clock has gone back.
 #[cold]
-#[inline(never)]
-fn elapsed_the_long_way(start: u64) -> Elapsed {
+pub(crate) fn elapsed_the_long_way(start: u64) -> Elapsed {
+    if start & MARK == 0 {
+        return Elapsed::Ticks(0);
+    }
+    let start = start & !MARK;
     match fake::now() {
         Some(now) => Elapsed::Nanos(now.saturating_sub(start)),
-        None => Elapsed::Ticks(start_the_long_way().saturating_sub(start)),
+        None => Elapsed::Ticks(origin().system_ticks().saturating_sub(start)),
     }
+}
+
+/// What has passed since a [`start`].
+#[inline(always)]
+pub(crate) fn elapsed(start: u64) -> Elapsed {
+    elapsed_usually(start).map_or_else(|| elapsed_the_long_way(start), |ticks| Elapsed::Ticks(ticks.get()))
 }
 
 /// Where the histogram's buckets begin in ticks.
@@ -131,7 +149,8 @@ pub(crate) fn nominal() -> Rate {
     ORIGIN.get().map_or(Rate::NANOS, |origin| origin.nominal)
 }
 
-/// Compares the clocks once more, for a reader of totals. Gives the counter up where it does not keep time.
+/// Compares the clocks once more, for a reader of totals. Gives the counter up where it does not keep time; call
+/// sites then have to be told, see [`is_long_way`].
 pub(crate) fn observe(calibration: &mut Option<Calibration>) -> Rate {
     let Some(origin) = ORIGIN.get() else { return Rate::NANOS };
     if !origin.counter || GIVEN_UP.load(Relaxed) {
@@ -213,8 +232,8 @@ fn first_rate(ticks: u64, nanos: u64) -> Option<Rate> {
 
 fn overhead() -> u64 {
     let one = || {
-        let start = counter::read_ordered();
-        counter::read_ordered().saturating_sub(start)
+        let start = counter::read_first();
+        counter::read_last().saturating_sub(start)
     };
     (0..64).map(|_| one()).min().unwrap_or(0)
 }

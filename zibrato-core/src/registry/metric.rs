@@ -88,6 +88,11 @@ impl Shared {
         !cfg!(feature = "enable") || self.off.load(Relaxed)
     }
 
+    /// Its gauge, where it keeps nothing but the last value.
+    pub(crate) fn plain_gauge(&self) -> Option<&GaugeCell> {
+        self.gauge.as_ref().filter(|gauge| gauge.is_plain())
+    }
+
     pub(crate) fn switch(&self, on: bool) {
         self.off.store(!on, Relaxed);
     }

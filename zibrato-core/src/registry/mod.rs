@@ -32,7 +32,7 @@ use metric::Metric;
 pub use metric::Shared;
 pub use metric::{Id, MetricSpec};
 pub use read::{Reading, end, read, read_own_thread, take_retired};
-pub use site::Site;
+pub use site::{Site, Way};
 
 pub(crate) static REGISTRY: Lock<Inner> = Lock::new(Inner::new());
 
@@ -236,12 +236,17 @@ impl Inner {
         for metric in self.metrics.iter().flatten() {
             metric.shared.switch(levels.contains(&metric.id.level));
         }
+        self.levels = levels;
+        self.tell_sites();
+    }
+
+    /// Tells all call sites whether their level is on, and which way to the clock they may take.
+    fn tell_sites(&self) {
         for (site, number) in &self.sites {
             if let Some(metric) = self.metric(*number) {
-                site.switch(levels.contains(&metric.id.level));
+                site.switch(self.levels.contains(&metric.id.level));
             }
         }
-        self.levels = levels;
     }
 
     /// Takes out a metric that is to be retired and that neither a call site nor a handle reaches any more, so
@@ -255,6 +260,11 @@ impl Inner {
             self.free.push(number);
         }
     }
+}
+
+/// Tells all call sites that the way to the clock has changed.
+pub(crate) fn tell_sites() {
+    with_registry(|inner, _| inner.tell_sites());
 }
 
 /// Switches levels on and off for the whole process, at every call site and handle.

@@ -50,7 +50,11 @@ impl Inner {
         let now = clock::unix_nanos();
         // Asked before the cells are read: what the last handle counted before it went is then in the sums.
         let going: Vec<bool> = self.metrics.iter().map(|m| m.as_ref().is_some_and(Metric::may_go)).collect();
+        let was_long_way = clock::is_long_way();
         let rate = clock::observe(&mut self.calibration);
+        if was_long_way != clock::is_long_way() {
+            self.tell_sites();
+        }
         let mut sums = self.sums(None, rate, true);
         let mut readings = Vec::with_capacity(sums.len() + self.descriptions.len());
         let mut gone = Vec::new();

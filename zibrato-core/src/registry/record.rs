@@ -1,3 +1,5 @@
+use std::num::NonZeroU64;
+
 use super::metric::Shared;
 use super::site::refuse;
 use crate::cell::{NoRoom, SpreadCell, Thread, own_number, own_spread, with_registry};
@@ -7,7 +9,7 @@ use crate::frame::Kind;
 /// One value of a timer or a distribution.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sample {
-    Ticks(u64),
+    Ticks(NonZeroU64),
     Nanos(u64),
     Value(f64),
 }
@@ -15,7 +17,8 @@ pub(super) enum Sample {
 impl From<Elapsed> for Sample {
     fn from(elapsed: Elapsed) -> Self {
         match elapsed {
-            Elapsed::Ticks(ticks) => Sample::Ticks(ticks),
+            // Where the clock has gone back it was no time, but it was.
+            Elapsed::Ticks(ticks) => Sample::Ticks(NonZeroU64::new(ticks).unwrap_or(NonZeroU64::MIN)),
             Elapsed::Nanos(nanos) => Sample::Nanos(nanos),
         }
     }
@@ -23,7 +26,7 @@ impl From<Elapsed> for Sample {
 
 impl Sample {
     #[inline(always)]
-    fn record_in(self, cell: &SpreadCell) -> Result<(), NoRoom> {
+    pub(super) fn record_in(self, cell: &SpreadCell) -> Result<(), NoRoom> {
         match self {
             Sample::Ticks(ticks) => cell.record_ticks(ticks),
             Sample::Nanos(nanos) => cell.record_nanos(nanos),
@@ -114,7 +117,7 @@ impl Shared {
             && let Some(orphans) = &self.orphans
         {
             match sample {
-                Sample::Ticks(ticks) => orphans.record_nanos(clock::nominal().nanos(ticks)),
+                Sample::Ticks(ticks) => orphans.record_nanos(clock::nominal().nanos(ticks.get())),
                 Sample::Nanos(nanos) => orphans.record_nanos(nanos),
                 Sample::Value(value) => orphans.record(value),
             }

@@ -1,4 +1,5 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::thread::LocalKey;
 
 use once_cell::race::OnceRef;
@@ -6,8 +7,10 @@ use once_cell::race::OnceRef;
 use super::increment::Increment;
 use super::metric::{MetricSpec, Shared};
 use super::record::Sample;
-use crate::cell::{Local, SampledSlot, SpreadSlot, Thread, WordCell, enlist, local, with_registry};
-use crate::clock::{self, Elapsed};
+use crate::cell::{
+    GaugeWord, Local, SampledSlot, SpreadSlot, Thread, WordCell, counter, enlist, local, with_registry,
+};
+use crate::clock;
 use crate::frame::Kind;
 use crate::level;
 
@@ -21,12 +24,32 @@ pub(super) fn waiting() -> impl Iterator<Item = &'static Site> {
     WAITING.iter().filter_map(OnceRef::get)
 }
 
+/// The level is off.
+const OFF: u8 = 0x80;
+/// The call site is not tied to its metric yet; the processor's counter cannot be used just now; or the gauge keeps
+/// more than its last value.
+const LONG_WAY: u8 = 1;
+
+/// How a gauge is set; read once, before the value is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Way(u8);
+
+impl Way {
+    /// Whether its level is on.
+    #[inline(always)]
+    pub fn is_on(self) -> bool {
+        self.0 & OFF == 0
+    }
+}
+
 /// A place in the program that measures, known at compile time. The macros of the facade make these.
 #[derive(Debug)]
 pub struct Site {
-    off: AtomicBool,
+    /// 0 where the shortest way may be taken, else [`OFF`] or [`LONG_WAY`].
+    state: AtomicU8,
     kind: Kind,
     orphan: AtomicU64,
+    gauge: GaugeWord,
     /// Not a `OnceLock`: into what that waits for, precompiled, ThreadSanitizer does not see.
     shared: OnceRef<'static, Shared>,
     level: &'static str,
@@ -45,9 +68,10 @@ impl Site {
         tags: &'static [(&'static str, &'static str)],
     ) -> Self {
         Site {
-            off: AtomicBool::new(false),
+            state: AtomicU8::new(if matches!(kind, Kind::Timer | Kind::Gauge) { LONG_WAY } else { 0 }),
             kind,
             orphan: AtomicU64::new(0),
+            gauge: GaugeWord::nowhere(),
             shared: OnceRef::new(),
             level,
             name,
@@ -59,7 +83,7 @@ impl Site {
     /// Whether its level is switched on; one load.
     #[inline(always)]
     pub fn is_on(&self) -> bool {
-        cfg!(feature = "enable") && !self.off.load(Relaxed)
+        cfg!(feature = "enable") && self.state.load(Relaxed) & OFF == 0
     }
 
     /// Counts `n`, less than 2^63, in this thread's cell of this very call site. Whether the level is on the caller
@@ -97,9 +121,12 @@ impl Site {
     }
 
     /// Counts a call of a sampled timer, of which this is the site that counts the calls, and returns the time if
-    /// the call is one to be timed: on average one in `one_in`. 0 means that it is not.
+    /// the call is one to be timed: on average one in `one_in`. 0 means that it is not, or that the level is off.
     #[inline(always)]
     pub fn sample(&'static self, slot: &'static LocalKey<SampledSlot>, one_in: u32) -> u64 {
+        if !self.is_on() {
+            return 0;
+        }
         local(slot, |slot| if slot.count() { self.look_at_call(slot, one_in) } else { 0 })
     }
 
@@ -113,69 +140,65 @@ impl Site {
             }
             with_registry(|inner, thread| inner.remember(thread, slot));
         }
-        let now = clock::start();
         // Threads that begin at the same time have their cells at different addresses.
-        let seed = now.rotate_left(32) ^ slot.address() as u64;
-        if slot.draw(one_in, first, seed) { now } else { 0 }
+        let seed = || clock::start().rotate_left(32) ^ slot.address() as u64;
+        let timed = if first { slot.draw_first(one_in, seed()) } else { slot.draw(one_in) };
+        if timed { clock::start() } else { 0 }
     }
 
-    /// Records what has passed since a [`clock::start`], through this thread's slot of this very call site.
+    /// Starts timing: the time in ticks, 0 where the level is off.
     #[inline(always)]
-    pub fn stop(&'static self, slot: &'static LocalKey<SpreadSlot>, start: u64) {
-        local(slot, |slot| self.stop_in(slot, start));
-    }
-
-    /// Out of line, with the reading of the clock: call sites stay small, and what they are in fast.
-    #[inline(never)]
-    fn stop_in(&'static self, slot: Local<'_, SpreadSlot>, start: u64) {
-        self.record_elapsed(slot, clock::elapsed(start));
-    }
-
-    /// Records what has passed since a [`clock::start_ordered`], through this thread's slot of this very call
-    /// site.
-    #[inline(always)]
-    pub fn stop_ordered(&'static self, slot: &'static LocalKey<SpreadSlot>, start: u64) {
-        local(slot, |slot| self.stop_ordered_in(slot, start));
-    }
-
-    #[inline(never)]
-    fn stop_ordered_in(&'static self, slot: Local<'_, SpreadSlot>, start: u64) {
-        self.record_elapsed(slot, clock::elapsed_ordered(start));
-    }
-
-    #[inline(always)]
-    fn record_elapsed(&'static self, slot: Local<'_, SpreadSlot>, elapsed: Elapsed) {
-        let Elapsed::Ticks(ticks) = elapsed else { return self.record_slowly(slot, elapsed.into()) };
-        match slot.cell().map(|cell| cell.record_ticks(ticks)) {
-            Some(Ok(())) => {}
-            _ => self.record_slowly(slot, elapsed.into()),
+    pub fn start(&'static self) -> u64 {
+        match self.state.load(Relaxed) {
+            _ if !cfg!(feature = "enable") => 0,
+            0 => counter::read(),
+            OFF.. => 0,
+            _ => self.start_the_long_way(counter::read),
         }
     }
 
-    /// Records a duration in nanoseconds through this thread's slot of this very call site.
-    pub fn time(&'static self, slot: &'static LocalKey<SpreadSlot>, nanos: u64) {
-        local(slot, |slot| match slot.cell().map(|cell| cell.record_nanos(nanos)) {
-            Some(Ok(())) => {}
-            _ => self.record_slowly(slot, Sample::Nanos(nanos)),
-        });
+    /// The same with the clock read when everything before is done.
+    #[inline(always)]
+    pub fn start_ordered(&'static self) -> u64 {
+        match self.state.load(Relaxed) {
+            _ if !cfg!(feature = "enable") => 0,
+            0 => counter::read_first(),
+            OFF.. => 0,
+            _ => self.start_the_long_way(counter::read_first),
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn record_slowly(&'static self, slot: Local<'_, SpreadSlot>, sample: Sample) {
-        let Some(shared) = self.resolved() else { return refuse() };
-        if shared.is_off() {
-            return;
+    fn start_the_long_way(&'static self, read: fn() -> u64) -> u64 {
+        let tied = self.resolved();
+        if !self.is_on() {
+            return 0;
         }
-        shared.record_slowly(sample);
-        with_registry(|inner, thread| {
-            if let Thread::Live(thread) = thread
-                && slot.cell().is_none()
-                && let Some(cells) = inner.give_cell(thread, shared.number, shared.kind)
-            {
-                SpreadSlot::lead_to(slot, shared, cells);
-            }
-        });
+        let start = clock::start_the_long_way(read);
+        if let Some(shared) = tied
+            && !clock::is_long_way()
+        {
+            with_registry(|_, _| self.switch(!shared.is_off()));
+        }
+        start
+    }
+
+    /// Records what has passed since a [`Site::start`] of the slot's call site.
+    #[inline(always)]
+    pub fn stop(slot: &'static LocalKey<SpreadSlot>, start: u64) {
+        local(slot, |slot| stop(slot, start));
+    }
+
+    /// Records what has passed since a [`Site::start_ordered`] of the slot's call site.
+    #[inline(always)]
+    pub fn stop_ordered(slot: &'static LocalKey<SpreadSlot>, start: u64) {
+        local(slot, |slot| stop_ordered(slot, start));
+    }
+
+    /// Records a duration in nanoseconds at the slot's call site, whose level is on.
+    pub fn time(slot: &'static LocalKey<SpreadSlot>, nanos: u64) {
+        local(slot, |slot| record(slot, Sample::Nanos(nanos)));
     }
 
     /// Adds to a counter or updown counter whatever a call site's value turns out to be.
@@ -200,14 +223,29 @@ impl Site {
         }
     }
 
+    /// Which way a gauge is to be set, for [`Site::set`].
+    #[inline(always)]
+    pub fn way(&self) -> Way {
+        // Whoever finds the short way open also finds where it leads.
+        Way(if cfg!(feature = "enable") { self.state.load(Acquire) } else { OFF })
+    }
+
     /// Sets a gauge.
-    #[inline]
-    pub fn set(&'static self, value: f64) {
-        if self.is_on() {
-            match self.resolved() {
-                Some(shared) => shared.set(value),
-                None => refuse(),
-            }
+    #[inline(always)]
+    pub fn set(&'static self, way: Way, value: f64) {
+        if way.0 == 0 && value.is_finite() {
+            self.gauge.set(value);
+        } else {
+            self.set_the_long_way(value);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_the_long_way(&'static self, value: f64) {
+        match self.resolved() {
+            Some(shared) => shared.set(value),
+            None => refuse(),
         }
     }
 
@@ -236,16 +274,76 @@ impl Site {
     pub(super) fn tie(&self, shared: &'static Shared) {
         // The caller holds the registry's lock and found it empty, so it can be set.
         let _ = self.shared.set(shared);
-        self.off.store(shared.is_off(), Relaxed);
+        if let Some(gauge) = shared.plain_gauge() {
+            self.gauge.lead_to(gauge);
+        }
+        self.switch(!shared.is_off());
     }
 
+    /// Says whether its level is on, and which way it may take. Called under the registry's lock.
     pub(super) fn switch(&self, on: bool) {
-        self.off.store(!on, Relaxed);
+        let long_way = match self.kind {
+            Kind::Timer => clock::is_long_way(),
+            Kind::Gauge => self.shared.get().and_then(Shared::plain_gauge).is_none(),
+            _ => false,
+        };
+        let state = if !on { OFF } else { u8::from(long_way) * LONG_WAY };
+        self.state.store(state, Release);
     }
 
     pub(super) fn orphan(&self) -> u64 {
         self.orphan.load(Relaxed)
     }
+}
+
+/// Out of line, with the reading of the clock: call sites stay small, and what they are in fast.
+#[inline(never)]
+fn stop(slot: Local<'_, SpreadSlot>, start: u64) {
+    match clock::elapsed_usually(start) {
+        Some(ticks) if slot.cell().record_ticks(ticks).is_ok() => {}
+        Some(ticks) => record_slowly(slot, Sample::Ticks(ticks)),
+        None => stop_the_long_way(slot, start),
+    }
+}
+
+#[inline(never)]
+fn stop_ordered(slot: Local<'_, SpreadSlot>, start: u64) {
+    match clock::elapsed_ordered_usually(start) {
+        Some(ticks) if slot.cell().record_ticks(ticks).is_ok() => {}
+        Some(ticks) => record_slowly(slot, Sample::Ticks(ticks)),
+        None => stop_the_long_way(slot, start),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn stop_the_long_way(slot: Local<'_, SpreadSlot>, start: u64) {
+    record(slot, clock::elapsed_the_long_way(start).into());
+}
+
+fn record(slot: Local<'_, SpreadSlot>, sample: Sample) {
+    if sample.record_in(slot.cell()).is_err() {
+        record_slowly(slot, sample);
+    }
+}
+
+/// Records where there is no cell, or no room in it.
+#[cold]
+#[inline(never)]
+fn record_slowly(slot: Local<'_, SpreadSlot>, sample: Sample) {
+    let Some(shared) = slot.site().resolved() else { return refuse() };
+    if shared.is_off() {
+        return;
+    }
+    shared.record_slowly(sample);
+    with_registry(|inner, thread| {
+        if let Thread::Live(thread) = thread
+            && !slot.is_led()
+            && let Some(cells) = inner.give_cell(thread, shared.number, shared.kind)
+        {
+            SpreadSlot::lead_to(slot, shared, cells);
+        }
+    });
 }
 
 /// Counts something that cannot be measured.
