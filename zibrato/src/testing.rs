@@ -80,18 +80,25 @@ impl Captured {
         names
     }
 
-    /// By how much the counters and updown counters of this name changed, rounded towards zero.
+    /// By how much the counters and updown counters of this name changed, rounded towards zero. Whole increments are
+    /// exact, also beyond 2^53.
     pub fn count(&self, name: &str) -> i64 {
-        self.value(name) as i64
+        let total = self.total(name);
+        let floor = total.float.floor();
+        let whole = total.whole.saturating_add(floor as i64);
+        if whole < 0 && total.float > floor { whole + 1 } else { whole }
     }
 
     /// The same with fractions.
     pub fn value(&self, name: &str) -> f64 {
-        let total = self.states(name).fold(Total::default(), |sum, state| match state {
+        self.total(name).value()
+    }
+
+    fn total(&self, name: &str) -> Total {
+        self.states(name).fold(Total::default(), |sum, state| match state {
             State::Total(total) => sum.plus(*total),
             _ => sum,
-        });
-        total.value()
+        })
     }
 
     /// How many durations or values were recorded under this name.
