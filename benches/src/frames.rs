@@ -9,8 +9,6 @@ use zibrato_core::ledger::{Arrival, Ledger, Settled, Slacks};
 use zibrato_core::publish::Publisher;
 use zibrato_core::registry::{Id, Reading};
 
-use crate::round::figures;
-
 fn readings(metrics: usize, timers: bool, total: i64) -> Vec<Reading> {
     let mut histogram = Histogram::default();
     for i in 0..200 {
@@ -57,7 +55,7 @@ pub(crate) fn run(rounds: usize) {
                 (0..repeat).for_each(|_| work());
                 start.elapsed().as_secs_f64() / repeat as f64
             });
-            1.0 / figures(times.collect()).median
+            1.0 / median(times.collect())
         };
         let encoded = per_second(&mut || drop(std::hint::black_box(set.frames(11_000_000_000))));
         let heads =
@@ -79,4 +77,9 @@ pub(crate) fn run(rounds: usize) {
         );
     }
     println!("\nMerging includes decoding.\n");
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }

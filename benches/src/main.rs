@@ -1,21 +1,23 @@
-//! Benchmarks of Zibrato, printed as Markdown. They say how fast something is; no test asks them.
+//! Benchmarks of what comes after an event, printed as Markdown. They say how fast something is; no test asks them.
+//! What an event costs, and what it costs elsewhere, is measured in `peers/`.
 
 mod frames;
-mod hot_path;
-mod machine;
-mod round;
 mod through_broker;
 
 use clap::Parser;
 
 /// What to measure.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Example: cargo xtask bench -- hot-path --rounds 31")]
+#[command(
+    version,
+    about,
+    after_help = "Example: cargo bench --package zibrato-benches -- frames --rounds 31"
+)]
 struct Options {
     /// The benchmarks to run; all if none is named.
     #[arg(value_enum)]
     which: Vec<Which>,
-    /// Rounds of each case; cases take turns, so that what disturbs the machine disturbs all alike.
+    /// How often each figure of frames is measured, of which the median counts.
     #[arg(long, default_value_t = 21)]
     rounds: usize,
     /// Seconds for each message size through the broker.
@@ -25,8 +27,6 @@ struct Options {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Which {
-    /// What one event costs at the call site.
-    HotPath,
     /// Frames encoded, decoded and merged.
     Frames,
     /// Measurements through a running broker.
@@ -36,10 +36,6 @@ enum Which {
 fn main() {
     let options = Options::parse();
     let wanted = |which| options.which.is_empty() || options.which.contains(&which);
-    println!("Machine: {}\n", machine::describe());
-    if wanted(Which::HotPath) {
-        hot_path::run(options.rounds);
-    }
     if wanted(Which::Frames) {
         frames::run(options.rounds);
     }
