@@ -1,4 +1,4 @@
-//! The commands that run something of the workspace in release.
+//! The command that runs the demo.
 
 use crate::shell::{Outcome, cargo};
 
@@ -6,12 +6,6 @@ use crate::shell::{Outcome, cargo};
 pub(crate) fn demo(args: &[String]) -> Outcome {
     let program =
         ["run", "--quiet", "--release", "--package", "zibrato-cli", "--bin", "zibrato", "--", "demo"];
-    run_in_place(cargo(program.map(String::from).iter().chain(args)))
-}
-
-/// Runs the benchmarks.
-pub(crate) fn bench(args: &[String]) -> Outcome {
-    let program = ["bench", "--package", "zibrato-benches", "--"];
     run_in_place(cargo(program.map(String::from).iter().chain(args)))
 }
 

@@ -7,7 +7,9 @@ use crate::steps::Done;
 pub(crate) fn format() -> Result<Done, Failure> {
     component("fmt", "rustfmt")?;
     run(&mut cargo(["fmt", "--all", "--check"]))?;
-    run(&mut cargo(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    for apart in ["fuzz/Cargo.toml", "benches/peers/Cargo.toml"] {
+        run(&mut cargo(["fmt", "--manifest-path", apart, "--check"]))?;
+    }
     Ok(Done::Passed)
 }
 

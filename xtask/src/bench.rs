@@ -1,0 +1,76 @@
+//! The benchmarks: Zibrato beside its peers, then frames and a broker.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use clap::ValueEnum;
+
+use crate::document;
+use crate::shell::{Failure, Outcome, cargo, command, root, run, target};
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// What one event costs, beside everything people would use instead.
+    Peers,
+    /// Frames encoded, decoded and merged.
+    Frames,
+    /// Measurements through a running broker.
+    Broker,
+}
+
+/// Runs the parts, all if none is named, and writes what they print to docs/performance.md if that is wanted.
+pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
+    let wanted = |part| only.is_empty() || only.contains(&part);
+    let mut text = String::new();
+    if wanted(Part::Peers) {
+        text += &peers(quick)?;
+    }
+    for (part, name) in [(Part::Frames, "frames"), (Part::Broker, "broker")] {
+        if wanted(part) {
+            let mut bench = cargo(["bench", "--quiet", "--package", "zibrato-benches", "--", name]);
+            if quick {
+                bench.args(["--rounds", "15", "--seconds", "1"]);
+            }
+            text += &heard(&mut bench)?;
+        }
+    }
+    if update_docs {
+        document::replace(&root().join("docs/performance.md"), "bench", &text)?;
+    }
+    Ok(())
+}
+
+/// The peers are no part of the workspace, so that what they depend on never touches what is shipped.
+const PEERS: [&str; 4] = ["--locked", "--manifest-path", "benches/peers/Cargo.toml", "--target-dir"];
+
+fn peers(quick: bool) -> Result<String, Failure> {
+    run(cargo(["build", "--release"].into_iter().chain(PEERS)).arg(target()).stdout(Stdio::null()))?;
+    let program = format!("zibrato-peers{}", std::env::consts::EXE_SUFFIX);
+    heard(&mut command(target().join("release").join(program), quick.then_some("--quick")))
+}
+
+/// Lints the peers, which the workspace's own lints do not reach.
+pub(crate) fn check_peers() -> Outcome {
+    let clippy = ["clippy", "--all-targets"].into_iter().chain(PEERS);
+    run(cargo(clippy).arg(target()).args(["--", "-D", "warnings"]))
+}
+
+/// Runs a program to its end, and gives what it printed, which is seen meanwhile.
+fn heard(program: &mut Command) -> Result<String, Failure> {
+    let name = program.get_program().to_string_lossy().into_owned();
+    let mut child =
+        program.stdout(Stdio::piped()).spawn().map_err(|why| Failure(format!("start `{name}`: {why}")))?;
+    let mut text = String::new();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        let line = line.map_err(|why| Failure(format!("hear `{name}`: {why}")))?;
+        println!("{line}");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    match child.wait() {
+        Ok(status) if status.success() => Ok(text),
+        Ok(status) => Err(Failure(format!("run `{name}`: {status}"))),
+        Err(why) => Err(Failure(format!("wait for `{name}`: {why}"))),
+    }
+}
