@@ -109,3 +109,28 @@ fn two_runtimes_are_told_apart() {
     assert!(metrics().iter().any(|r| r.id.tags.get("runtime") == Some("side")));
     drop(guard);
 }
+
+#[test]
+fn a_runtime_of_one_thread_is_its_own_worker() {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _watching = zibrato::tokio::watch(runtime.handle(), "current");
+    runtime.block_on(async {
+        tokio::spawn(async { std::thread::sleep(Duration::from_millis(20)) }).await.expect("no panic");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    });
+    let value = |name: &str| {
+        // The publisher of the other test may be calling, too.
+        zibrato_core::callback::call_all();
+        let mut readings = zibrato_core::registry::read().into_iter();
+        readings.find_map(|reading| match reading.state {
+            _ if &*reading.id.name != name || reading.id.tags.get("runtime") != Some("current") => None,
+            State::Gauge(gauge) => Some(gauge.value),
+            State::Total(total) => Some(total.value()),
+            _ => None,
+        })
+    };
+    wait_until("one worker is seen", || value("tokio.worker.count") == Some(1.0));
+    wait_until("no task is left", || value("tokio.task.count") == Some(0.0));
+    wait_until("it was busy", || value("tokio.worker.busy_time").is_some_and(|s| s >= 0.02));
+    wait_until("it has parked", || value("tokio.worker.park_count").is_some_and(|n| n >= 1.0));
+}

@@ -124,14 +124,15 @@ fn cpu_time() -> Option<CpuTime> {
 
 /// The soft limit, where there is one.
 #[cfg(unix)]
-fn descriptor_limit() -> Option<u64> {
+fn descriptor_limit() -> Option<f64> {
     use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    (soft != RLIM_INFINITY).then_some(soft)
+    // Not a number of one type on all systems.
+    (soft != RLIM_INFINITY).then_some(soft as f64)
 }
 
 #[cfg(not(unix))]
-fn descriptor_limit() -> Option<u64> {
+fn descriptor_limit() -> Option<f64> {
     None
 }
 
