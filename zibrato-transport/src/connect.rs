@@ -25,6 +25,15 @@ const STAGGER: Duration = Duration::from_millis(100);
 /// Most addresses of a host that are tried.
 const ADDRESSES: usize = 4;
 
+/// Has `zeromq` prepare what it prepares when the first address is read.
+///
+/// A process that may fork calls this before it starts the thread that connects: a child that is made while another
+/// thread is preparing it finds it half done, and waits for ever.
+pub fn prepare() {
+    // Whether it is an address does not matter, only that it was looked at.
+    let _ = "tcp://127.0.0.1:1".parse::<Endpoint>();
+}
+
 /// A connected socket and the channel on which it tells that its peer has gone. That channel ends when the
 /// socket is dropped and its writer has ended, which it does when all is written or its connection fails.
 #[derive(Debug)]

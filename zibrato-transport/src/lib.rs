@@ -38,5 +38,6 @@ mod window;
 
 pub use address::{BadBroker, Broker, DEFAULT_PORT, parse_brokers};
 pub use asker::{Asker, AskerStats};
+pub use connect::prepare;
 pub use push::{Limits, Push, PushStats};
 pub use subscriber::{Event, SILENCE, Subscriber};

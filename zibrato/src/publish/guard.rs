@@ -42,6 +42,7 @@ pub struct Guard {
 impl Guard {
     pub(super) fn start(settings: Settings) -> Result<Self, InstallError> {
         fork::watch();
+        zibrato_transport::prepare();
         let mut place = installed();
         if place.is_some() {
             return Err(InstallError::AlreadyInstalled);
@@ -49,6 +50,7 @@ impl Guard {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(InstallError::Thread)?;
         registry::set_limit(settings.metrics);
+        registry::set_idle(settings.idle);
         registry::set_levels(settings.levels.clone());
         let (orders, inbox) = mpsc::unbounded_channel();
         let board = Arc::new(Board::default());
