@@ -305,3 +305,35 @@ impl Histogram {
         below.chain(zero).chain(self.positive.0.iter().map(|&(i, n)| (middle(i), n)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lattice_finds_the_bucket_of_the_converted_value() {
+        for unit in [1.0, 0.5, 0.476_190_7, 1.0 / 3.0, 41.666_667, 0.999_999, 2f64.powi(-3), 1.3] {
+            let lattice = Lattice::new(unit);
+            let mut value = 1u64;
+            while value < 1 << 62 {
+                let found = lattice.index(NonZeroU64::new(value).unwrap());
+                let exact = value as f64 * unit;
+                let (low, high) = (lower_edge(found), lower_edge(found + 1));
+                // Where it is as good as on the edge either bucket is right.
+                assert!(
+                    low <= exact * (1.0 + 1e-12) && exact * (1.0 - 1e-12) <= high,
+                    "{value} x {unit} is not between {low} and {high}"
+                );
+                value += 1 + value / 97;
+            }
+        }
+    }
+
+    #[test]
+    fn without_conversion_it_is_the_histograms_own() {
+        let lattice = Lattice::new(1.0);
+        for value in (1..100_000u64).chain((0..62).map(|e| 1 << e)) {
+            assert_eq!(lattice.index(NonZeroU64::new(value).unwrap()), index_of_whole(value), "{value}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use zibrato_core::cell::{SpreadSlot, WordCell};
+use zibrato_core::cell::{SampledSlot, SpreadSlot, WordCell};
 use zibrato_core::frame::{Kind, Spread, State, Total};
 use zibrato_core::registry::{self, Counter, Distribution, Gauge, MetricSpec, Reading, Site, Timer, Updown};
 
@@ -318,4 +318,124 @@ fn a_thread_reads_what_it_alone_has_measured() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     assert_eq!(total("own.site").whole as u64, events.into_inner());
+}
+
+#[test]
+fn metrics_that_come_and_go_lose_nothing() {
+    let _turn = turn();
+    registry::set_idle(Some(std::time::Duration::ZERO));
+    let (threads, rounds) = (4, scale(20_000));
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let done = done.clone();
+        thread::spawn(move || {
+            let mut sum = 0;
+            loop {
+                let last = done.load(Relaxed);
+                registry::read();
+                for reading in registry::take_retired() {
+                    if let ("come.and.go", State::Total(total)) = (&*reading.id.name, &reading.state) {
+                        sum += total.whole;
+                    }
+                }
+                if last {
+                    return sum;
+                }
+            }
+        })
+    };
+    let asks = |_| {
+        thread::spawn(move || {
+            for i in 0..rounds {
+                let tag = ["a", "b", "c"][i as usize % 3];
+                Counter::of(&MetricSpec { tags: &[("t", tag)], ..spec("come.and.go") }).add(1);
+                if i % 64 == 0 {
+                    thread::yield_now();
+                }
+            }
+        })
+    };
+    (0..threads).map(asks).collect::<Vec<_>>().into_iter().for_each(|t| t.join().unwrap());
+    // What was asked for a moment ago goes with the reading after the next.
+    registry::read();
+    done.store(true, Relaxed);
+    let retired = reader.join().unwrap();
+    registry::read();
+    let late = registry::take_retired();
+    let late = late.iter().filter(|r| &*r.id.name == "come.and.go").map(|r| match r.state {
+        State::Total(total) => total.whole,
+        _ => 0,
+    });
+    assert_eq!(retired + late.sum::<i64>() + total("come.and.go").whole, (threads * rounds) as i64);
+    registry::set_idle(None);
+}
+
+#[test]
+fn names_that_are_asked_for_again_lead_to_the_same_metric() {
+    let _turn = turn();
+    let pairs = [("b", "2"), ("a", "1")];
+    let turned = [("a", "1"), ("b", "2")];
+    for _ in 0..3 {
+        Counter::of(&MetricSpec { tags: &pairs, ..spec("again") }).add(1);
+        Counter::of(&MetricSpec { tags: &turned, ..spec("again") }).add(1);
+        // What differs in anything is another metric.
+        Counter::of(&MetricSpec { tags: &pairs[..1], ..spec("again") }).add(100);
+        Counter::of(&MetricSpec { tags: &pairs, level: "debug", ..spec("again") }).add(1_000);
+        Counter::of(&MetricSpec { tags: &pairs, source: Some("here"), ..spec("again") }).add(10_000);
+        Updown::of(&MetricSpec { tags: &pairs, ..spec("again") }).add(-1);
+    }
+    let mut totals: Vec<i64> = registry::read()
+        .into_iter()
+        .filter(|r| &*r.id.name == "again")
+        .map(|r| if let State::Total(total) = r.state { total.whole } else { 0 })
+        .collect();
+    totals.sort_unstable();
+    assert_eq!(totals, [-3, 6, 300, 3_000, 30_000]);
+    // More than a thread remembers.
+    let many = scale(3_000);
+    for _ in 0..2 {
+        for i in 0..many {
+            Counter::of(&MetricSpec { tags: &[("i", &i.to_string())], ..spec("many") }).add(1);
+        }
+    }
+    let sums: Vec<i64> = registry::read()
+        .into_iter()
+        .filter(|r| &*r.id.name == "many")
+        .map(|r| if let State::Total(total) = r.state { total.whole } else { 0 })
+        .collect();
+    assert_eq!((sums.len() as u64, sums.iter().all(|&sum| sum == 2)), (many, true));
+}
+
+#[test]
+fn sampled_timers_count_every_call_and_time_some() {
+    let _turn = turn();
+    static CALLS: Site = Site::new(Kind::Counter, "info", "sampled.calls", None, &[]);
+    thread_local!(static SAMPLED: SampledSlot = const { SampledSlot::new() });
+    let slot = time_site!("sampled");
+    // A call that may come after the thread's cells were folded.
+    struct Late;
+    impl Drop for Late {
+        fn drop(&mut self) {
+            // Where this comes before the thread's cells are folded it may be one to be timed.
+            let _ = CALLS.sample(&SAMPLED, 16);
+        }
+    }
+    thread_local!(static LATE: Late = const { Late });
+    let (threads, calls) = (scale(1_000), 1_000);
+    for _ in 0..threads {
+        let call = move || {
+            LATE.with(|_| ());
+            for _ in 1..calls {
+                let start = CALLS.sample(&SAMPLED, 16);
+                if start != 0 {
+                    Site::stop(slot, start);
+                }
+            }
+        };
+        thread::spawn(call).join().unwrap();
+    }
+    let all = (threads * calls) as f64;
+    assert_eq!(total("sampled.calls").whole as f64, all);
+    let share = all / spread("sampled").histogram.count() as f64;
+    assert!((14.0..18.0).contains(&share), "one in {share} was timed");
 }

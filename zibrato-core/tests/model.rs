@@ -100,7 +100,7 @@ fn a_cell_starts_again_after_its_thread_has_left() {
             roster.lock().unwrap().leave(0);
         }
         assert!(cell.add(1));
-        cell.take_back();
+        cell.take_back(1);
         assert!([0, 3, 6].contains(&reader.join().unwrap()));
         assert_eq!(total(&roster), 6);
     });

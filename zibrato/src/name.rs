@@ -1,10 +1,12 @@
+use smallvec::SmallVec;
 use zibrato_core::frame::Kind;
 use zibrato_core::level;
 use zibrato_core::registry::{Counter, Distribution, Gauge, MetricSpec, Timer, Updown};
 
 /// A metric whose name, level, source or tags are known only at run time, on the way to its handle.
 ///
-/// Getting a handle looks the metric up under a lock; keep it.
+/// Getting a handle looks the metric up among those that this thread has asked for before, which takes some tens of
+/// nanoseconds; the first time it takes a lock. A handle that is kept costs next to nothing.
 ///
 /// ```
 /// let hits = zibrato::counter("hits").level("debug").tag("host", "www.example.org").handle();
@@ -19,14 +21,14 @@ pub struct Named<'a, H> {
     name: &'a str,
     level: &'a str,
     source: Option<&'a str>,
-    tags: Vec<(&'a str, &'a str)>,
+    tags: SmallVec<[(&'a str, &'a str); 4]>,
     make: fn(&MetricSpec<'_>) -> H,
 }
 
 impl<'a, H> Named<'a, H> {
     fn new(name: &'a str, kind: Kind, make: fn(&MetricSpec<'_>) -> H) -> Self {
         let spec = MetricSpec { level: "", kind, name: "", source: None, tags: &[], statistics: false };
-        Named { spec, name, level: level::DEFAULT, source: None, tags: Vec::new(), make }
+        Named { spec, name, level: level::DEFAULT, source: None, tags: SmallVec::new(), make }
     }
 
     /// Its level, `info` unless set.

@@ -94,7 +94,6 @@ fn work(seed: usize) {
 }
 
 #[test]
-#[ignore = "a count of the allocator's undoes the one that zibrato-core is enlisting"]
 fn an_allocator_that_measures_hangs_nothing_and_loses_nothing() {
     let broker = TestBroker::start();
     let counter = zibrato::counter("allocator.handle").handle();

@@ -160,7 +160,6 @@ impl Drop for Last {
 }
 
 #[test]
-#[ignore = "shared totals of zibrato-core wrap around"]
 fn what_threads_count_as_they_end_stays_within_the_range_too() {
     let _turn = turn();
     thread_local!(static LAST: Last = const {
@@ -185,7 +184,6 @@ fn what_threads_count_as_they_end_stays_within_the_range_too() {
 }
 
 #[test]
-#[ignore = "whole sums of distributions wrap around in zibrato-core"]
 fn sums_of_values_stay_within_the_range_of_a_total() {
     let _turn = turn();
     let sum = |name: &str| {

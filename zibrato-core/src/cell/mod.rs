@@ -24,7 +24,6 @@ mod word;
 pub(crate) use gauge::{GaugeCell, GaugeWord};
 pub(crate) use local::{Local, local};
 pub(crate) use number::NumberCell;
-pub(crate) use owned::Owned;
 pub use roster::Roster;
 pub use sampled::SampledSlot;
 pub(crate) use spread::{Gathered, NoRoom, Order, Orphans, SpreadCell};

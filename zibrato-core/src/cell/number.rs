@@ -24,10 +24,11 @@ impl NumberCell {
 
     /// Adds from any thread.
     pub(crate) fn add_shared(&self, whole: i64, float: f64) {
-        self.whole.fetch_add(whole as u64, Relaxed);
+        let add_whole = |old| Some((old as i64).saturating_add(whole) as u64);
+        // The closures always give a value, so the updates always succeed.
+        let _ = self.whole.fetch_update(Relaxed, Relaxed, add_whole);
         if float != 0.0 {
             let add = |old| Some((f64::from_bits(old) + float).clamp(f64::MIN, f64::MAX).to_bits());
-            // The closure always gives a value, so the update always succeeds.
             let _ = self.float.fetch_update(Relaxed, Relaxed, add);
         }
     }

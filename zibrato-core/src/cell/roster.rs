@@ -54,7 +54,7 @@ impl<W: Word> Roster<W> {
             // SAFETY: the cell is on the list, so it is alive.
             let cell = unsafe { &*cell };
             let total = cell.total();
-            cell.take_back();
+            cell.strike_off();
             self.retire(metric, total);
         }
     }

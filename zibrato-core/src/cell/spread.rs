@@ -122,11 +122,14 @@ impl SpreadCell {
             Place::Positive(i) => Some(self.positive.room(i).map_err(|full| NoRoom { place, full })?),
             Place::Negative(i) => Some(self.negative.room(i).map_err(|full| NoRoom { place, full })?),
         };
-        if value.fract() == 0.0 && value.abs() < (1u64 << 53) as f64 {
-            self.whole.set(self.whole.get().wrapping_add(value as i64 as u64));
-        } else {
-            let sum = f64::from_bits(self.float.get()) + value;
-            self.float.set(sum.clamp(f64::MIN, f64::MAX).to_bits());
+        let is_whole = value.fract() == 0.0 && value.abs() < (1u64 << 53) as f64;
+        // What the whole part has no room for goes to the other.
+        match (self.whole.get() as i64).checked_add(value as i64).filter(|_| is_whole) {
+            Some(whole) => self.whole.set(whole as u64),
+            None => {
+                let sum = f64::from_bits(self.float.get()) + value;
+                self.float.set(sum.clamp(f64::MIN, f64::MAX).to_bits());
+            }
         }
         stretch(&self.low, &self.high, Order::of_float(value));
         match bucket {
@@ -260,7 +263,8 @@ impl Orphans {
     }
 
     pub(crate) fn record_nanos(&self, nanos: u64) {
-        self.whole.fetch_add(nanos, Relaxed);
+        // The closure always gives a value, so the update always succeeds.
+        let _ = self.whole.fetch_update(Relaxed, Relaxed, |old| Some(old.saturating_add(nanos)));
         self.count(index_of_whole(nanos));
     }
 
@@ -280,8 +284,9 @@ impl Orphans {
     }
 
     pub(crate) fn read(&self, sum: &mut Gathered) {
-        let total = Total { whole: self.whole.get() as i64, float: f64::from_bits(self.float.get()) };
-        sum.total = sum.total.plus(total);
+        // Only durations are kept here as whole numbers.
+        let whole = i64::try_from(self.whole.get()).unwrap_or(i64::MAX);
+        sum.total = sum.total.plus(Total { whole, float: f64::from_bits(self.float.get()) });
         sum.zero += self.other.get();
         for (octave, n) in
             self.octaves.iter().enumerate().map(|(o, n)| (o, n.load(Relaxed))).filter(|(_, n)| *n > 0)

@@ -121,27 +121,19 @@ unsafe fn own_cell<'a, T>(metric: u32) -> Option<&'a T> {
     })
 }
 
-/// A cell of any kind that the registry owns for a thread.
-#[derive(Debug)]
-pub(crate) enum AnyCell {
-    Number(Owned<NumberCell>),
-    Spread(Owned<SpreadCell>),
-}
-
-impl AnyCell {
-    fn address(&self) -> *mut () {
-        match self {
-            AnyCell::Number(cell) => cell.address(),
-            AnyCell::Spread(cell) => cell.address(),
-        }
-    }
+/// A cell of any kind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AnyCell<'a> {
+    Number(&'a NumberCell),
+    Spread(&'a SpreadCell),
 }
 
 /// What the registry holds for one thread.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadCells {
     table: Vec<AtomicPtr<()>>,
-    owned: Vec<(u32, AnyCell)>,
+    numbers: Vec<(u32, Owned<NumberCell>)>,
+    spreads: Vec<(u32, Owned<SpreadCell>)>,
     slots: Vec<*const SpreadSlot>,
     sampled: Vec<*const SampledSlot>,
 }
@@ -150,8 +142,20 @@ pub(crate) struct ThreadCells {
 unsafe impl Send for ThreadCells {}
 
 impl ThreadCells {
-    /// Adds a cell of the calling thread, and shows it in the thread's table.
-    pub(crate) fn add(&mut self, metric: u32, cell: AnyCell) {
+    /// Adds a cell of the calling thread for a metric of this kind, and shows it in the thread's table.
+    pub(crate) fn add(&mut self, metric: u32, kind: Kind) {
+        if matches!(kind, Kind::Timer | Kind::Distribution) {
+            let cell = Owned::new(SpreadCell::new());
+            self.show(metric, cell.address());
+            self.spreads.push((metric, cell));
+        } else {
+            let cell = Owned::new(NumberCell::default());
+            self.show(metric, cell.address());
+            self.numbers.push((metric, cell));
+        }
+    }
+
+    fn show(&mut self, metric: u32, address: *mut ()) {
         let wanted = metric as usize + 1;
         if self.table.len() < wanted {
             let mut table: Vec<_> = Vec::with_capacity(wanted.next_power_of_two());
@@ -164,8 +168,7 @@ impl ThreadCells {
             // Freed last: an allocator that measures looks into the table whenever it is called.
             drop(std::mem::replace(&mut self.table, table));
         }
-        self.table[metric as usize].store(cell.address(), Relaxed);
-        self.owned.push((metric, cell));
+        self.table[metric as usize].store(address, Relaxed);
     }
 
     /// Whether there is a cell of this metric.
@@ -174,8 +177,9 @@ impl ThreadCells {
     }
 
     /// The cells and their metrics.
-    pub(crate) fn cells(&self) -> impl Iterator<Item = (u32, &AnyCell)> {
-        self.owned.iter().map(|(metric, cell)| (*metric, cell))
+    pub(crate) fn cells(&self) -> impl Iterator<Item = (u32, AnyCell<'_>)> {
+        let numbers = self.numbers.iter().map(|(metric, cell)| (*metric, AnyCell::Number(cell)));
+        numbers.chain(self.spreads.iter().map(|(metric, cell)| (*metric, AnyCell::Spread(cell))))
     }
 
     /// Makes the ways of the calling thread to these cells, which are its own, lead nowhere.
@@ -196,11 +200,20 @@ impl ThreadCells {
         self.sampled.push(slot.address());
     }
 
-    /// Takes the cell of a metric that no handle reaches any more.
-    pub(crate) fn remove(&mut self, metric: u32) -> Option<AnyCell> {
-        let at = self.owned.iter().position(|(m, _)| *m == metric)?;
+    /// Frees the cell of a metric that no handle reaches any more.
+    pub(crate) fn remove(&mut self, metric: u32) {
+        if !self.has(metric) {
+            return;
+        }
         self.table[metric as usize].store(std::ptr::null_mut(), Relaxed);
-        Some(self.owned.swap_remove(at).1)
+        take(&mut self.numbers, metric);
+        take(&mut self.spreads, metric);
+    }
+}
+
+fn take<T>(cells: &mut Vec<(u32, Owned<T>)>, metric: u32) {
+    if let Some(at) = cells.iter().position(|(m, _)| *m == metric) {
+        drop(cells.swap_remove(at));
     }
 }
 

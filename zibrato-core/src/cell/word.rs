@@ -64,8 +64,14 @@ impl<W: Word> WordCell<W> {
         total
     }
 
-    /// Undoes an increment that found the cell not enlisted.
-    pub fn take_back(&self) {
+    /// Undoes an increment of `n` that could not be enlisted, and nothing else: where an allocator counts at the very
+    /// call site that is being enlisted, the increment that began it is still in the cell.
+    pub fn take_back(&self, n: u64) {
+        self.0.set(self.0.get().wrapping_sub(n));
+    }
+
+    /// Starts again as not enlisted.
+    pub(super) fn strike_off(&self) {
         self.0.set(UNSEEN);
     }
 

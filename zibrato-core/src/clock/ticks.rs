@@ -51,8 +51,8 @@ pub enum Source {
 /// Where ticks come from in this process.
 ///
 /// The counter is used on x86-64 where the processor calls it invariant and, on Linux, where the kernel has chosen
-/// it as its own clock source; other processors always use the system's clock. A counter that turns out not to
-/// keep time is given up for good.
+/// it as its own clock source; other processors always use the system's clock, and so does a program that runs with
+/// `ZIBRATO_CLOCK=system` in its environment. A counter that turns out not to keep time is given up for good.
 pub fn source() -> Source {
     if origin().counter && !GIVEN_UP.load(Relaxed) { Source::Counter } else { Source::System }
 }
@@ -189,8 +189,8 @@ fn find_origin() -> &'static Origin {
 impl Origin {
     fn find() -> Self {
         let (ticks, nanos) = pair();
-        let rate =
-            (counter::is_invariant() && kernel_trusts_it()).then(|| first_rate(ticks, nanos)).flatten();
+        let usable = counter::is_invariant() && kernel_trusts_it() && !is_forbidden();
+        let rate = usable.then(|| first_rate(ticks, nanos)).flatten();
         let nominal = rate.unwrap_or(Rate::NANOS);
         Origin {
             counter: rate.is_some(),
@@ -236,6 +236,11 @@ fn overhead() -> u64 {
         counter::read_last().saturating_sub(start)
     };
     (0..64).map(|_| one()).min().unwrap_or(0)
+}
+
+/// Whoever runs the program knows of a counter that even the kernel trusts too much.
+fn is_forbidden() -> bool {
+    std::env::var_os("ZIBRATO_CLOCK").is_some_and(|clock| clock == "system")
 }
 
 /// The kernel watches the counter for its own sake; where it has chosen another clock it knows why.

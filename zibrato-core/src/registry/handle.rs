@@ -1,12 +1,12 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::BAD_NAME;
 use super::increment::Increment;
 use super::metric::{Id, Metric, MetricSpec, Shared};
 use super::record::Sample;
 use super::site::refuse;
+use super::{BAD_NAME, cache};
 use crate::cell::with_registry;
 use crate::clock;
 use crate::frame::Kind;
@@ -14,7 +14,7 @@ use crate::level;
 
 /// A metric that is reached by a name known only at run time. It stays as long as the process, unless
 /// [`Handle::retire`] says otherwise.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Handle(Arc<Shared>);
 
 impl Handle {
@@ -25,27 +25,22 @@ impl Handle {
     }
 
     fn of(spec: &MetricSpec<'_>) -> Self {
+        cache::find(spec).map_or_else(|| Self::look_up(spec), Handle)
+    }
+
+    #[cold]
+    fn look_up(spec: &MetricSpec<'_>) -> Self {
         let found = with_registry(|inner, _| {
             let shared = inner.resolve(spec);
-            shared.handles.fetch_add(1, Relaxed);
-            shared.retiring.store(false, Relaxed);
-            shared
+            shared.ask_for();
+            (inner.is_called(&shared, spec.name), shared)
         });
-        found.map_or_else(|| Self::nowhere(spec.kind), Handle)
-    }
-}
-
-impl Clone for Handle {
-    fn clone(&self) -> Self {
-        self.0.handles.fetch_add(1, Relaxed);
-        Handle(self.0.clone())
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // Release, so that whoever finds no handle left also finds everything measured through it.
-        self.0.handles.fetch_sub(1, Release);
+        let Some((is_itself, shared)) = found else { return Self::nowhere(spec.kind) };
+        // What stands in for another may not have to next time.
+        if is_itself {
+            cache::keep(spec, &shared);
+        }
+        Handle(shared)
     }
 }
 

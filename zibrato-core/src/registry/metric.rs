@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::cell::{AnyCell, Gathered, GaugeCell, NumberCell, Order, Orphans, SpreadCell};
 use crate::clock::{Converted, Rate};
@@ -71,8 +71,8 @@ pub struct Shared {
     pub(crate) number: u32,
     pub(crate) kind: Kind,
     off: AtomicBool,
-    /// How many handles there are.
-    pub(crate) handles: AtomicUsize,
+    /// A handle was asked for since the last reading.
+    asked_for: AtomicBool,
     /// Whether the metric goes when the last handle has gone.
     pub(crate) retiring: AtomicBool,
     /// What threads without cells of their own have counted.
@@ -86,6 +86,19 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn is_off(&self) -> bool {
         !cfg!(feature = "enable") || self.off.load(Relaxed)
+    }
+
+    /// Notes that a handle was asked for, which also means that the metric is not to be retired.
+    #[inline]
+    pub(super) fn ask_for(&self) {
+        // Looked at first, so that threads that ask for one metric all the time do not take the line from each
+        // other.
+        if !self.asked_for.load(Relaxed) {
+            self.asked_for.store(true, Relaxed);
+        }
+        if self.retiring.load(Relaxed) {
+            self.retiring.store(false, Relaxed);
+        }
     }
 
     /// Its gauge, where it keeps nothing but the last value.
@@ -105,6 +118,8 @@ pub(crate) struct Metric {
     pub(crate) shared: Arc<Shared>,
     pub(crate) has_site: bool,
     born: u64,
+    /// When it last had a handle, as far as readers have seen.
+    asked_for: u64,
     /// What ended threads have left, except for the counting call sites, whose share is in the roster.
     retired: Retired,
     /// The state at which the present instance began, where that was not zero.
@@ -133,7 +148,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    pub(crate) fn add(&mut self, cell: &AnyCell, kind: Kind, rate: Rate, restart: bool) {
+    pub(crate) fn add(&mut self, cell: AnyCell<'_>, kind: Kind, rate: Rate, restart: bool) {
         match cell {
             AnyCell::Number(cell) => self.total = self.total.plus(cell.total()),
             AnyCell::Spread(cell) => {
@@ -149,7 +164,7 @@ impl Metric {
             number,
             kind: id.kind,
             off: AtomicBool::new(!on),
-            handles: AtomicUsize::new(0),
+            asked_for: AtomicBool::new(true),
             retiring: AtomicBool::new(false),
             orphan: NumberCell::default(),
             orphans: matches!(id.kind, Kind::Timer | Kind::Distribution).then(|| Box::new(Orphans::new())),
@@ -160,6 +175,7 @@ impl Metric {
             shared: Arc::new(shared),
             has_site: false,
             born,
+            asked_for: born,
             retired: Retired::default(),
             baseline: None,
             shown: false,
@@ -169,7 +185,7 @@ impl Metric {
     }
 
     /// Folds a cell of a thread that ends.
-    pub(crate) fn retire(&mut self, cell: &AnyCell, rate: Rate) {
+    pub(crate) fn retire(&mut self, cell: AnyCell<'_>, rate: Rate) {
         match cell {
             AnyCell::Number(cell) => self.retired.total = self.retired.total.plus(cell.total()),
             AnyCell::Spread(cell) => self.retire_spread(cell, rate),
@@ -248,10 +264,31 @@ impl Metric {
         self.born
     }
 
-    /// Whether it was to be retired and nothing reaches it any more. What was measured through its handles is in
-    /// whatever is read after this.
-    pub(crate) fn may_go(&self) -> bool {
-        !self.has_site && self.shared.handles.load(Acquire) == 0 && self.shared.retiring.load(Relaxed)
+    /// Whether it may go: no call site and no handle reaches it, and it is to be retired, or that is so for longer
+    /// than `idle`.
+    pub(crate) fn may_go(&mut self, now: u64, idle: Option<u64>) -> bool {
+        let has_handle = Arc::strong_count(&self.shared) > 1;
+        if has_handle || self.shared.asked_for.swap(false, Relaxed) {
+            self.asked_for = now;
+        }
+        let is_idle = idle.is_some_and(|idle| now.saturating_sub(self.asked_for) >= idle);
+        !has_handle && !self.has_site && (is_idle || self.shared.retiring.load(Relaxed))
+    }
+
+    /// The metric out of reach of what threads remember of it, and whether that was so: a handle may have been had
+    /// meanwhile. If it was, no handle can be had from here on, and what was measured through those that there were
+    /// is in whatever is read after this.
+    pub(crate) fn out_of_reach(mut self) -> (Self, bool) {
+        match Arc::try_unwrap(self.shared) {
+            Ok(shared) => {
+                self.shared = Arc::new(shared);
+                (self, true)
+            }
+            Err(shared) => {
+                self.shared = shared;
+                (self, false)
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! There is one in a process, behind one lock. Call sites and handles come here once per thread and metric; after
 //! that only readers do.
 
+mod cache;
 mod handle;
 mod increment;
 mod lock;
@@ -14,10 +15,9 @@ mod site;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use crate::cell::{
-    AnyCell, Local, NumberCell, Owned, Roster, SampledSlot, SpreadCell, Thread, ThreadCells, with_registry,
-};
+use crate::cell::{Local, Roster, SampledSlot, Thread, ThreadCells, with_registry};
 use crate::clock::{self, Calibration, Rate};
 use crate::frame::{Description, Kind};
 use crate::level::{self, Levels};
@@ -49,12 +49,14 @@ pub(crate) struct Inner {
     by_id: BTreeMap<Arc<Id>, u32>,
     roster: Roster<AtomicU64>,
     threads: Vec<Option<ThreadCells>>,
-    sites: Vec<(&'static Site, u32)>,
+    sites: Vec<(&'static Site, &'static Arc<Shared>)>,
     levels: Levels,
     calibration: Option<Calibration>,
     descriptions: BTreeMap<Arc<str>, (Description, u64)>,
     retired: Vec<Reading>,
     limit: usize,
+    /// After how long without a handle a metric goes, in nanoseconds.
+    idle: Option<u64>,
     installed: bool,
     nobody: Nobody,
     overflowed: bool,
@@ -89,6 +91,7 @@ impl Inner {
             descriptions: BTreeMap::new(),
             retired: Vec::new(),
             limit: limits::METRICS,
+            idle: None,
             installed: false,
             nobody: Nobody { since: None, warned: false, due: false },
             overflowed: false,
@@ -191,15 +194,20 @@ impl Inner {
         shared
     }
 
+    /// Whether a metric has this name; one that stands in for others has its own.
+    fn is_called(&self, shared: &Shared, name: &str) -> bool {
+        self.metric(shared.number).is_some_and(|metric| &*metric.id.name == name)
+    }
+
     /// Ties a call site to its metric, once.
     pub(crate) fn settle_site(&mut self, site: &'static Site) -> &'static Shared {
         if let Some(shared) = site.shared() {
             return shared;
         }
         // A call site never goes, and neither does what it is tied to.
-        let shared: &'static Shared = Box::leak(Box::new(self.resolve(&site.spec())));
+        let shared: &'static Arc<Shared> = Box::leak(Box::new(self.resolve(&site.spec())));
         site.tie(shared);
-        self.sites.push((site, shared.number));
+        self.sites.push((site, shared));
         if let Some(metric) = self.metric_mut(shared.number) {
             metric.has_site = true;
         }
@@ -214,11 +222,7 @@ impl Inner {
     pub(crate) fn give_cell(&mut self, thread: usize, number: u32, kind: Kind) -> Option<&mut ThreadCells> {
         let cells = self.threads.get_mut(thread)?.as_mut()?;
         if !cells.has(number) {
-            let cell = match kind {
-                Kind::Timer | Kind::Distribution => AnyCell::Spread(Owned::new(SpreadCell::new())),
-                _ => AnyCell::Number(Owned::new(NumberCell::default())),
-            };
-            cells.add(number, cell);
+            cells.add(number, kind);
         }
         Some(cells)
     }
@@ -242,8 +246,8 @@ impl Inner {
 
     /// Tells all call sites whether their level is on, and which way to the clock they may take.
     fn tell_sites(&self) {
-        for (site, number) in &self.sites {
-            if let Some(metric) = self.metric(*number) {
+        for (site, shared) in &self.sites {
+            if let Some(metric) = self.metric(shared.number) {
                 site.switch(self.levels.contains(&metric.id.level));
             }
         }
@@ -253,7 +257,7 @@ impl Inner {
     /// that nobody can be writing its cells.
     fn remove(&mut self, number: u32) {
         for cells in self.threads.iter_mut().flatten() {
-            drop(cells.remove(number));
+            cells.remove(number);
         }
         if let Some(metric) = self.metrics[number as usize].take() {
             self.by_id.remove(&metric.id);
@@ -292,6 +296,14 @@ pub fn describe(name: &str, unit: &str, help: &str) {
 /// Sets the most metrics that the process may have, [`limits::METRICS`] unless set.
 pub fn set_limit(metrics: usize) {
     with_registry(|inner, _| inner.limit = metrics);
+}
+
+/// Sets after how long a metric that is known only at run time leaves memory, counted from when its last handle
+/// went. Its total is read once more; a metric of the same name that comes later starts at zero. `None`, the default,
+/// keeps all.
+pub fn set_idle(idle: Option<Duration>) {
+    let nanos = |idle: Duration| u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX);
+    with_registry(|inner, _| inner.idle = idle.map(nanos));
 }
 
 /// Says whether somebody carries the readings away.

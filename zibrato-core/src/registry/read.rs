@@ -49,7 +49,15 @@ impl Inner {
         }
         let now = clock::unix_nanos();
         // Asked before the cells are read: what the last handle counted before it went is then in the sums.
-        let going: Vec<bool> = self.metrics.iter().map(|m| m.as_ref().is_some_and(Metric::may_go)).collect();
+        let idle = self.idle;
+        let goes = |slot: &mut Option<Metric>| {
+            slot.as_mut().is_some_and(|metric| metric.may_go(now, idle))
+                && slot.take().map(Metric::out_of_reach).is_some_and(|(metric, out)| {
+                    *slot = Some(metric);
+                    out
+                })
+        };
+        let going: Vec<bool> = self.metrics.iter_mut().map(goes).collect();
         let was_long_way = clock::is_long_way();
         let rate = clock::observe(&mut self.calibration);
         if was_long_way != clock::is_long_way() {
@@ -74,7 +82,10 @@ impl Inner {
         }
         for (number, reading) in gone {
             self.remove(number);
-            self.retired.push(reading);
+            // A gauge that was not set has no value to send.
+            if !matches!(&reading.state, State::Gauge(gauge) if gauge.set_at == 0) {
+                self.retired.push(reading);
+            }
         }
         self.describe(&mut readings);
         readings
@@ -125,7 +136,7 @@ impl Inner {
             Some(thread) => self.roster.read_thread(thread, &mut add_whole),
             None => {
                 self.roster.read(&mut add_whole);
-                self.sites.iter().for_each(|(site, number)| add_whole(*number, site.orphan()));
+                self.sites.iter().for_each(|(site, shared)| add_whole(shared.number, site.orphan()));
             }
         }
         let threads =

@@ -104,14 +104,16 @@ impl Site {
             let shared = inner.settle_site(self);
             match thread {
                 Thread::Live(thread) if !shared.is_off() => enlist(inner, thread, shared.number, cell, n),
-                Thread::Live(_) => cell.take_back(),
+                Thread::Live(_) => cell.take_back(n),
                 Thread::Gone => return false,
             }
             true
         });
         if listed != Some(true) {
-            cell.take_back();
-            self.orphan.fetch_add(n, Relaxed);
+            cell.take_back(n);
+            let add = |old: u64| Some(old.saturating_add(n));
+            // The closure always gives a value, so the update always succeeds.
+            let _ = self.orphan.fetch_update(Relaxed, Relaxed, add);
             if listed.is_none() && self.shared.get().is_none() {
                 let _ = WAITING
                     .iter()

@@ -20,6 +20,7 @@ use super::say;
 /// | [`deadline`](Builder::deadline) | `ZIBRATO_DEADLINE` (seconds) | 3 s |
 /// | [`spill`](Builder::spill) | `ZIBRATO_SPILL` | nowhere |
 /// | [`metrics`](Builder::metrics) | `ZIBRATO_METRICS` | 10,000 |
+/// | [`idle`](Builder::idle) | `ZIBRATO_IDLE` (seconds, `0` for never) | never |
 /// | `process_metrics` (feature `process`) | `ZIBRATO_PROCESS_METRICS` (`1` or `0`) | off |
 ///
 /// ```no_run
@@ -36,6 +37,7 @@ pub struct Builder {
     deadline: Duration,
     spill: Option<PathBuf>,
     metrics: usize,
+    idle: Duration,
     process_metrics: bool,
     environment: bool,
 }
@@ -53,6 +55,7 @@ pub(super) struct Settings {
     pub(super) deadline: Duration,
     pub(super) spill: Option<PathBuf>,
     pub(super) metrics: usize,
+    pub(super) idle: Option<Duration>,
     #[cfg(feature = "process")]
     pub(super) process_metrics: bool,
 }
@@ -67,6 +70,7 @@ pub fn builder() -> Builder {
         deadline: Duration::from_secs(3),
         spill: None,
         metrics: limits::METRICS,
+        idle: Duration::ZERO,
         process_metrics: false,
         environment: true,
     }
@@ -114,6 +118,14 @@ impl Builder {
     /// The most metrics the process may have; what comes after is counted in `zibrato.overflow`.
     pub fn metrics(mut self, limit: usize) -> Self {
         self.metrics = limit;
+        self
+    }
+
+    /// After how long without a handle a metric that is known only at run time leaves memory; zero, the default, is
+    /// never. Its total is delivered first, and nothing is lost: one of the same name that comes later starts at
+    /// zero, and is added to it at the other end. Handles that are kept keep their metrics.
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
         self
     }
 
@@ -184,6 +196,7 @@ impl Builder {
             deadline: seconds("ZIBRATO_DEADLINE", self.deadline)?.min(LONGEST),
             spill: environment("ZIBRATO_SPILL").map(PathBuf::from).or(self.spill),
             metrics,
+            idle: Some(seconds("ZIBRATO_IDLE", self.idle)?).filter(|idle| !idle.is_zero()),
             #[cfg(feature = "process")]
             process_metrics,
         })
