@@ -152,6 +152,7 @@ impl Timing<'_> {
 }
 
 impl Drop for Timing<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.start != OFF {
             self.timer.0.0.record_sample(clock::elapsed(self.start).into());

@@ -38,8 +38,10 @@ impl Sample {
 impl Shared {
     #[inline]
     pub(super) fn add_whole(&self, n: i64) {
+        if self.is_off() {
+            return;
+        }
         match own_number(self) {
-            _ if self.is_off() => {}
             Some(cell) => cell.add_whole(n),
             None => self.add_slowly(n, 0.0),
         }
@@ -47,8 +49,10 @@ impl Shared {
 
     #[inline]
     pub(super) fn add_float(&self, n: f64) {
+        if self.is_off() {
+            return;
+        }
         match own_number(self) {
-            _ if self.is_off() => {}
             _ if !n.is_finite() || (n < 0.0 && self.kind == Kind::Counter) => refuse(),
             Some(cell) => cell.add_float(n),
             None => self.add_slowly(0, n),
