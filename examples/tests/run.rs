@@ -19,7 +19,7 @@ fn example(name: &str) -> Command {
     let directory = BUILT.get_or_init(|| {
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().unwrap().parent().unwrap().to_path_buf();
-        let all = ["custom_backend", "runtime", "threads", "tool", "web"];
+        let all = ["bridge_metrics", "bridge_tracing", "custom_backend", "runtime", "threads", "tool", "web"];
         if !all.iter().all(|name| {
             profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION).exists()
         }) {
@@ -121,6 +121,14 @@ fn what_the_programs_measure_reaches_the_custom_backend() {
     let process: &[&str] = &["info counter process.cpu.time", "cpu.mode=user"];
     let workers: &[&str] = &["info gauge tokio.worker.count", "runtime=main", ": 2"];
     wait_for_all(&printed, vec![process, workers, &["info gauge runtime.queue"]]);
+
+    let metrics = example("bridge_metrics").arg("50").env("ZIBRATO_BROKER", &url).output().unwrap();
+    assert!(metrics.status.success() && metrics.stderr.is_empty(), "{metrics:?}");
+    wait_for(&printed, &["info counter mailer.messages", "domain=example.org", ": 25"]);
+
+    let tracing = example("bridge_tracing").arg("30").env("ZIBRATO_BROKER", &url).output().unwrap();
+    assert!(tracing.status.success() && tracing.stderr.is_empty(), "{tracing:?}");
+    wait_for(&printed, &["info timer bridge_tracing::request", "route=/users", "status=200", ": 9 x"]);
 
     let mut web = example("web");
     web.args(["127.0.0.1:0", "3"]).env("ZIBRATO_BROKER", &url);

@@ -33,5 +33,8 @@ pub(crate) fn bare_features() -> Result<Done, Failure> {
     for package in ["zibrato", "zibrato-core"] {
         run(&mut cargo(["check", "--package", package, "--no-default-features"]))?;
     }
+    for bridge in ["metrics", "tracing", "metrics,tracing"] {
+        run(&mut cargo(["check", "--package", "zibrato", "--no-default-features", "--features", bridge]))?;
+    }
     Ok(Done::Passed)
 }

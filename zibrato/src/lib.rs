@@ -50,6 +50,8 @@
 //! Everything works before, without and after [`install`], on any thread, also while a thread or the process is
 //! shutting down. A level that is switched off costs a load and a branch.
 
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub mod bridge;
 mod guard;
 mod macros;
 mod name;
