@@ -116,12 +116,6 @@ fn what_the_programs_measure_reaches_the_custom_backend() {
     let words = out.split_whitespace().next().unwrap();
     wait_for(&printed, &["info counter words.words", &format!(": {words}")]);
 
-    let runtime = example("runtime").arg("0.1").env("ZIBRATO_BROKER", &url).output().unwrap();
-    assert!(runtime.status.success());
-    let process: &[&str] = &["info counter process.cpu.time", "cpu.mode=user"];
-    let workers: &[&str] = &["info gauge tokio.worker.count", "runtime=main", ": 2"];
-    wait_for_all(&printed, vec![process, workers, &["info gauge runtime.queue"]]);
-
     let metrics = example("bridge_metrics").arg("50").env("ZIBRATO_BROKER", &url).output().unwrap();
     assert!(metrics.status.success() && metrics.stderr.is_empty(), "{metrics:?}");
     wait_for(&printed, &["info counter mailer.messages", "domain=example.org", ": 25"]);
@@ -129,6 +123,12 @@ fn what_the_programs_measure_reaches_the_custom_backend() {
     let tracing = example("bridge_tracing").arg("30").env("ZIBRATO_BROKER", &url).output().unwrap();
     assert!(tracing.status.success() && tracing.stderr.is_empty(), "{tracing:?}");
     wait_for(&printed, &["info timer bridge_tracing::request", "route=/users", "status=200", ": 9 x"]);
+
+    let runtime = example("runtime").arg("0.1").env("ZIBRATO_BROKER", &url).output().unwrap();
+    assert!(runtime.status.success());
+    let process: &[&str] = &["info counter process.cpu.time", "cpu.mode=user"];
+    let workers: &[&str] = &["info gauge tokio.worker.count", "runtime=main", ": 2"];
+    wait_for_all(&printed, vec![process, workers, &["info gauge runtime.queue"]]);
 
     let mut web = example("web");
     web.args(["127.0.0.1:0", "3"]).env("ZIBRATO_BROKER", &url);
