@@ -49,6 +49,9 @@
 //!
 //! Everything works before, without and after [`install`], on any thread, also while a thread or the process is
 //! shutting down. A level that is switched off costs a load and a branch.
+//!
+//! What is measured already, through the facades `metrics` and `tracing`, can come along: see the module `bridge`,
+//! which the features of these names switch on.
 
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 pub mod bridge;
@@ -184,4 +187,7 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../../docs/measure.md")]
     struct Measure;
+    #[cfg(all(feature = "metrics", feature = "tracing"))]
+    #[doc = include_str!("../../docs/bridges.md")]
+    struct Bridges;
 }

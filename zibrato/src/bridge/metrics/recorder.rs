@@ -88,7 +88,7 @@ impl Builder {
     }
 }
 
-/// Records what comes through `metrics`; see the [module](super::metrics). Clones are the same recorder.
+/// Records what comes through `metrics`; see the [module](crate::bridge::metrics). Clones are the same recorder.
 #[derive(Debug, Clone)]
 pub struct Recorder(Arc<Inner>);
 

@@ -34,7 +34,7 @@ impl Shared {
     }
 }
 
-/// Times spans and counts events; see the [module](super::tracing).
+/// Times spans and counts events; see the [module](crate::bridge::tracing).
 #[derive(Debug)]
 pub struct SpanLayer {
     shared: Arc<Shared>,
