@@ -268,6 +268,22 @@ fn fields_become_tags_with_the_values_that_they_have_in_the_end() {
 }
 
 #[test]
+fn a_value_that_is_formatted_may_itself_record() {
+    struct Nosy;
+    impl std::fmt::Debug for Nosy {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            tracing::Span::current().record("status", 1);
+            f.write_str("nosy")
+        }
+    }
+    let all = captured(layer().tag_field("route").tag_field("status"), || {
+        let span = info_span!(target: "bt", "nosy", route = tracing::field::Empty, status = 0);
+        span.in_scope(|| tracing::Span::current().record("route", tracing::field::debug(Nosy)).is_none());
+    });
+    assert_eq!(all.with_tag("route", "nosy").with_tag("status", "1").recorded("bt::nosy"), 1);
+}
+
+#[test]
 fn what_cannot_be_is_told_when_it_is_built() {
     let many = (0..17).fold(layer(), |layer, i| layer.tag_field(&format!("f{i}")));
     assert_eq!(many.build_unfiltered().unwrap_err(), BridgeError::TooManyTags { limit: 16 });

@@ -14,6 +14,22 @@ pub(super) struct Collect<'a> {
 }
 
 impl Fields {
+    /// Takes over what was recorded later.
+    pub(super) fn merge(&mut self, later: Fields) {
+        later.0.into_iter().for_each(|(name, value)| self.set(name, value));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn set(&mut self, name: &'static str, value: String) {
+        match self.0.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, before)) => *before = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
     /// Names and values; a value that is empty is no tag.
     pub(super) fn tags(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_str())).filter(|(_, value)| !value.is_empty())
@@ -22,13 +38,8 @@ impl Fields {
 
 impl Collect<'_> {
     fn take(&mut self, field: &Field, value: impl FnOnce() -> String) {
-        if !self.wanted.iter().any(|name| name == field.name()) {
-            return;
-        }
-        match self.fields.0.iter_mut().find(|(name, _)| *name == field.name()) {
-            // Recorded again.
-            Some((_, before)) => *before = value(),
-            None => self.fields.0.push((field.name(), value())),
+        if self.wanted.iter().any(|name| name == field.name()) {
+            self.fields.set(field.name(), value());
         }
     }
 }

@@ -112,10 +112,14 @@ where
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        if !self.shared.tag_fields.is_empty() {
-            self.with_open(id, &context, |open, _| {
-                values.record(&mut Collect { wanted: &self.shared.tag_fields, fields: &mut open.fields });
-            });
+        if self.shared.tag_fields.is_empty() {
+            return;
+        }
+        // Before the span's extensions are locked: a value that is formatted may itself come here.
+        let mut fields = Fields::default();
+        values.record(&mut Collect { wanted: &self.shared.tag_fields, fields: &mut fields });
+        if !fields.is_empty() {
+            self.with_open(id, &context, |open, _| open.fields.merge(fields));
         }
     }
 
