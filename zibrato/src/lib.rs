@@ -2,8 +2,10 @@
 //!
 //! # In libraries
 //!
-//! Depend on `zibrato` with `default-features = false` and measure. Nothing is sent, and nothing but a few
-//! instructions is spent, unless an application installs Zibrato.
+//! Depend on `zibrato` with `default-features = false` and measure. All of it compiles to nothing, unless the feature
+//! `enable` is on, which an application switches on for all libraries in it by depending on `zibrato` itself. Then a few
+//! instructions are spent, and nothing is sent unless the application installs Zibrato. A library's own tests of what it
+//! measures need the feature among its dev-dependencies.
 //!
 //! ```
 //! use zibrato::{count_me, time_me};
