@@ -28,7 +28,5 @@ pub use roster::Roster;
 pub use sampled::SampledSlot;
 pub(crate) use spread::{Gathered, NoRoom, Order, Orphans, SpreadCell};
 pub use thread::SpreadSlot;
-pub(crate) use thread::{
-    AnyCell, Thread, ThreadCells, current, enlist, own_number, own_spread, with_registry,
-};
+pub(crate) use thread::{Thread, ThreadCells, current, enlist, own_number, own_spread, with_registry};
 pub use word::{Word, WordCell};

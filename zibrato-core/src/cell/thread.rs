@@ -121,13 +121,6 @@ unsafe fn own_cell<'a, T>(metric: u32) -> Option<&'a T> {
     })
 }
 
-/// A cell of any kind.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum AnyCell<'a> {
-    Number(&'a NumberCell),
-    Spread(&'a SpreadCell),
-}
-
 /// What the registry holds for one thread.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadCells {
@@ -176,10 +169,14 @@ impl ThreadCells {
         self.table.get(metric as usize).is_some_and(|cell| !cell.load(Relaxed).is_null())
     }
 
-    /// The cells and their metrics.
-    pub(crate) fn cells(&self) -> impl Iterator<Item = (u32, AnyCell<'_>)> {
-        let numbers = self.numbers.iter().map(|(metric, cell)| (*metric, AnyCell::Number(cell)));
-        numbers.chain(self.spreads.iter().map(|(metric, cell)| (*metric, AnyCell::Spread(cell))))
+    /// The cells of counting metrics.
+    pub(crate) fn numbers(&self) -> impl ExactSizeIterator<Item = (u32, &NumberCell)> {
+        self.numbers.iter().map(|(metric, cell)| (*metric, &**cell))
+    }
+
+    /// The cells of timers and distributions.
+    pub(crate) fn spreads(&self) -> impl ExactSizeIterator<Item = (u32, &SpreadCell)> {
+        self.spreads.iter().map(|(metric, cell)| (*metric, &**cell))
     }
 
     /// Makes the ways of the calling thread to these cells, which are its own, lead nowhere.

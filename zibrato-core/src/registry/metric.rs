@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::cell::{AnyCell, Gathered, GaugeCell, NumberCell, Order, Orphans, SpreadCell};
+use crate::cell::{Gathered, GaugeCell, NumberCell, Order, Orphans, SpreadCell};
 use crate::clock::{Converted, Rate};
 use crate::frame::{Kind, Spread, State, Tags, Total};
 use crate::limits::{self, BadName};
@@ -147,17 +147,6 @@ pub(crate) struct Sum {
     pub(crate) spread: Option<Box<Gathered>>,
 }
 
-impl Sum {
-    pub(crate) fn add(&mut self, cell: AnyCell<'_>, kind: Kind, rate: Rate, restart: bool) {
-        match cell {
-            AnyCell::Number(cell) => self.total = self.total.plus(cell.total()),
-            AnyCell::Spread(cell) => {
-                cell.read(self.spread.get_or_insert_default(), Order(kind), rate, restart)
-            }
-        }
-    }
-}
-
 impl Metric {
     pub(crate) fn new(id: Arc<Id>, number: u32, born: u64, on: bool, statistics: bool) -> Self {
         let shared = Shared {
@@ -184,15 +173,12 @@ impl Metric {
         }
     }
 
-    /// Folds a cell of a thread that ends.
-    pub(crate) fn retire(&mut self, cell: AnyCell<'_>, rate: Rate) {
-        match cell {
-            AnyCell::Number(cell) => self.retired.total = self.retired.total.plus(cell.total()),
-            AnyCell::Spread(cell) => self.retire_spread(cell, rate),
-        }
+    /// Folds a counting cell of a thread that ends.
+    pub(crate) fn retire_number(&mut self, cell: &NumberCell) {
+        self.retired.total = self.retired.total.plus(cell.total());
     }
 
-    /// Folds what a thread measured that must not own cells any more.
+    /// Folds a cell of a thread that ends, or what it measured when it could not have cells any more.
     pub(crate) fn retire_spread(&mut self, cell: &SpreadCell, rate: Rate) {
         let mut spread = Gathered::default();
         cell.read(&mut spread, Order(self.id.kind), rate, false);

@@ -133,10 +133,15 @@ impl Inner {
         // First, so that what an instrumented allocator measures meanwhile does not go to a cell already folded.
         cells.close();
         self.roster.leave(thread);
+        for (number, cell) in cells.numbers() {
+            if let Some(metric) = self.metric_mut(number) {
+                metric.retire_number(cell);
+            }
+        }
         let rate = self.rate();
-        for (metric, cell) in cells.cells() {
-            if let Some(Some(metric)) = self.metrics.get_mut(metric as usize) {
-                metric.retire(cell, rate);
+        for (number, cell) in cells.spreads() {
+            if let Some(metric) = self.metric_mut(number) {
+                metric.retire_spread(cell, rate);
             }
         }
         cells
@@ -335,7 +340,7 @@ pub fn census() -> Census {
         sites: inner.sites.len(),
         threads: inner.threads.iter().flatten().count(),
         cells: inner.roster.live_cells()
-            + inner.threads.iter().flatten().map(|t| t.cells().count()).sum::<usize>(),
+            + inner.threads.iter().flatten().map(|t| t.numbers().len() + t.spreads().len()).sum::<usize>(),
         overflowed: inner.overflowed,
         bad_names: inner.bad_names,
     })

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::metric::{Id, Metric, Sum, nothing};
 use super::{Inner, site};
-use crate::cell::{ThreadCells, current, with_registry};
+use crate::cell::{Order, current, with_registry};
 use crate::clock::{self, Rate};
 use crate::frame::{Kind, State, Tags};
 
@@ -139,11 +139,20 @@ impl Inner {
                 self.sites.iter().for_each(|(site, shared)| add_whole(shared.number, site.orphan()));
             }
         }
-        let threads =
-            self.threads.iter().enumerate().filter(|(at, _)| only.is_none_or(|thread| thread == *at));
-        for (number, cell) in threads.filter_map(|(_, cells)| cells.as_ref()).flat_map(ThreadCells::cells) {
-            if let (Some(sum), Some(metric)) = (sums.get_mut(number as usize), self.metric(number)) {
-                sum.add(cell, metric.id.kind, rate, restart);
+        let threads = self.threads.iter().enumerate();
+        let threads = threads.filter(|(at, _)| only.is_none_or(|thread| thread == *at));
+        for cells in threads.filter_map(|(_, cells)| cells.as_ref()) {
+            // Nothing but the cells is looked at, which is what there may be many of.
+            for (number, cell) in cells.numbers() {
+                if let Some(sum) = sums.get_mut(number as usize) {
+                    sum.total = sum.total.plus(cell.total());
+                }
+            }
+            for (number, cell) in cells.spreads() {
+                if let (Some(sum), Some(metric)) = (sums.get_mut(number as usize), self.metric(number)) {
+                    let order = Order(metric.shared.kind);
+                    cell.read(sum.spread.get_or_insert_default(), order, rate, restart);
+                }
             }
         }
         sums
