@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 
 use crate::document;
-use crate::shell::{Failure, Outcome, cargo, command, root, run, target};
+use crate::shell::{Failure, Outcome, cargo, command, output, root, run, target};
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -22,9 +22,17 @@ pub(crate) enum Part {
 /// Runs the parts, all if none is named, and writes what they print to docs/performance.md if that is wanted.
 pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
     let wanted = |part| only.is_empty() || only.contains(&part);
+    // All is built before anything is measured, and only figures go to the standard output.
+    if wanted(Part::Peers) {
+        output(cargo(["build", "--release"].into_iter().chain(PEERS)).arg(target()))?;
+    }
+    if wanted(Part::Frames) || wanted(Part::Broker) {
+        output(&mut cargo(["bench", "--no-run", "--package", "zibrato-benches"]))?;
+    }
     let mut text = String::new();
     if wanted(Part::Peers) {
-        text += &peers(quick)?;
+        let program = format!("zibrato-peers{}", std::env::consts::EXE_SUFFIX);
+        text += &heard(&mut command(target().join("release").join(program), quick.then_some("--quick")))?;
     }
     for (part, name) in [(Part::Frames, "frames"), (Part::Broker, "broker")] {
         if wanted(part) {
@@ -43,12 +51,6 @@ pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
 
 /// The peers are no part of the workspace, so that what they depend on never touches what is shipped.
 const PEERS: [&str; 4] = ["--locked", "--manifest-path", "benches/peers/Cargo.toml", "--target-dir"];
-
-fn peers(quick: bool) -> Result<String, Failure> {
-    run(cargo(["build", "--release"].into_iter().chain(PEERS)).arg(target()).stdout(Stdio::null()))?;
-    let program = format!("zibrato-peers{}", std::env::consts::EXE_SUFFIX);
-    heard(&mut command(target().join("release").join(program), quick.then_some("--quick")))
-}
 
 /// Lints the peers, which the workspace's own lints do not reach.
 pub(crate) fn check_peers() -> Outcome {

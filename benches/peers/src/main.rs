@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     println!("Machine: {}\n", machine::describe());
     println!(
         "Nanoseconds for each event and thread, the loop included: minimum / median of {rounds} rounds, in which all \
-         cases take turns.\n"
+         cases take turns. Ratios are of minima for one thread, and of medians for two on the same metric.\n"
     );
     let measured = child::all(options.quick);
     let cases = cases::all();
