@@ -11,7 +11,7 @@ use clap::Parser;
 #[command(
     version,
     about,
-    after_help = "Example: cargo bench --package zibrato-benches -- frames --rounds 31"
+    after_help = "Example: cargo run --release --package zibrato-benches -- frames --rounds 31"
 )]
 struct Options {
     /// The benchmarks to run; all if none is named.

@@ -1,6 +1,7 @@
 //! The benchmarks: Zibrato beside its peers, then frames and a broker.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
@@ -27,16 +28,15 @@ pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
         output(cargo(["build", "--release"].into_iter().chain(PEERS)).arg(target()))?;
     }
     if wanted(Part::Frames) || wanted(Part::Broker) {
-        output(&mut cargo(["bench", "--no-run", "--package", "zibrato-benches"]))?;
+        output(&mut cargo(["build", "--release", "--package", "zibrato-benches"]))?;
     }
     let mut text = String::new();
     if wanted(Part::Peers) {
-        let program = format!("zibrato-peers{}", std::env::consts::EXE_SUFFIX);
-        text += &heard(&mut command(target().join("release").join(program), quick.then_some("--quick")))?;
+        text += &heard(&mut command(built("zibrato-peers"), quick.then_some("--quick")))?;
     }
     for (part, name) in [(Part::Frames, "frames"), (Part::Broker, "broker")] {
         if wanted(part) {
-            let mut bench = cargo(["bench", "--quiet", "--package", "zibrato-benches", "--", name]);
+            let mut bench = command(built("zibrato-benches"), [name]);
             if quick {
                 bench.args(["--rounds", "15", "--seconds", "1"]);
             }
@@ -47,6 +47,11 @@ pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
         document::replace(&root().join("docs/performance.md"), "bench", &text)?;
     }
     Ok(())
+}
+
+/// A program of the release build.
+fn built(name: &str) -> PathBuf {
+    target().join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// The peers are no part of the workspace, so that what they depend on never touches what is shipped.

@@ -51,6 +51,15 @@ fn main() -> ExitCode {
     let measured = child::all(options.quick);
     let cases = cases::all();
     let (results, failures) = round::measure(&cases, rounds);
+    println!(
+        "Two threads were at it together for {:.0} % of the time{}.\n",
+        100.0 * results.overlap,
+        if results.overlap < 0.9 {
+            ": others kept the machine busy, so their rows do not tell what contention costs"
+        } else {
+            ""
+        }
+    );
     Group::ALL.iter().for_each(|group| table::print(*group, &cases, &results));
     measured.print();
     targets::print(&cases, &results, &measured);

@@ -33,8 +33,20 @@ pub(crate) struct Costs {
     pub(crate) different: Option<Figures>,
 }
 
-/// What all cases cost, by name.
-pub(crate) type Results = HashMap<&'static str, Costs>;
+/// What all cases cost.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    costs: HashMap<&'static str, Costs>,
+    /// The share of the time for which both of two threads were at it, as a median of all turns.
+    pub(crate) overlap: f64,
+}
+
+impl Results {
+    /// What the case of this name costs.
+    pub(crate) fn get(&self, name: &str) -> Option<&Costs> {
+        self.costs.get(name)
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Threads {
@@ -50,6 +62,7 @@ struct Turn<'c> {
     events: u64,
     asked: u64,
     times: Vec<f64>,
+    overlaps: Vec<f64>,
 }
 
 /// Measures all cases. What comes back second are the cases that did not record what they were asked to.
@@ -77,11 +90,12 @@ pub(crate) fn measure(cases: &[Case], rounds: usize) -> (Results, Vec<String>) {
         let turn = turns.iter().find(|t| std::ptr::eq(t.case, case) && t.threads == threads)?;
         Some(figures(turn.times.clone()))
     };
-    let mut results = Results::new();
+    let overlaps = turns.iter().flat_map(|turn| turn.overlaps.iter().copied()).collect();
+    let mut results = Results { overlap: figures(overlaps).median, ..Results::default() };
     let mut failures = Vec::new();
     for case in cases {
         if let (Some(one), Some(same)) = (of(case, Threads::One), of(case, Threads::TwoSame)) {
-            results.insert(case.name, Costs { one, same, different: of(case, Threads::TwoDifferent) });
+            results.costs.insert(case.name, Costs { one, same, different: of(case, Threads::TwoDifferent) });
         }
         let asked = turns.iter().filter(|t| std::ptr::eq(t.case, case)).map(|t| t.asked).sum();
         failures.extend(failure(case, asked));
@@ -91,7 +105,14 @@ pub(crate) fn measure(cases: &[Case], rounds: usize) -> (Results, Vec<String>) {
 
 fn modes(case: &Case, rounds: usize) -> impl Iterator<Item = Turn<'_>> {
     let different = case.two_metrics.then_some(Threads::TwoDifferent);
-    let turn = move |threads| Turn { case, threads, events: 0, asked: 0, times: Vec::with_capacity(rounds) };
+    let turn = move |threads| Turn {
+        case,
+        threads,
+        events: 0,
+        asked: 0,
+        times: Vec::with_capacity(rounds),
+        overlaps: Vec::new(),
+    };
     [Threads::One, Threads::TwoSame].into_iter().chain(different).map(turn)
 }
 
@@ -150,6 +171,7 @@ impl<'c> Turn<'c> {
                 break;
             }
         }
+        self.overlaps.extend(best.as_ref().map(|best| best.overlap));
         best.map(|best| best.time).unwrap_or_default()
     }
 }
