@@ -124,7 +124,12 @@ fn what_the_programs_measure_reaches_the_custom_backend() {
     assert!(tracing.status.success() && tracing.stderr.is_empty(), "{tracing:?}");
     wait_for(&printed, &["info timer bridge_tracing::request", "route=/users", "status=200", ": 9 x"]);
 
-    let runtime = example("runtime").arg("0.1").env("ZIBRATO_BROKER", &url).output().unwrap();
+    let runtime = example("runtime")
+        .arg("1")
+        .env("ZIBRATO_BROKER", &url)
+        .env("ZIBRATO_INTERVAL", "0.1")
+        .output()
+        .unwrap();
     assert!(runtime.status.success());
     let process: &[&str] = &["info counter process.cpu.time", "cpu.mode=user"];
     let workers: &[&str] = &["info gauge tokio.worker.count", "runtime=main", ": 2"];
