@@ -25,17 +25,19 @@ fn job(size: u64) -> u64 {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = std::env::args().nth(1).map_or(Ok(10.0), |number| number.parse())?;
     let _zibrato = zibrato::builder().process_metrics(true).install()?;
-    let _runtime = zibrato::tokio::watch(&Handle::current(), "main");
+    // Detached, they are asked until the very end; kept in a variable, until that is dropped.
+    zibrato::tokio::watch(&Handle::current(), "main").detach();
 
     let (jobs, mut queue) = mpsc::channel(100);
     // Sampled rather than set wherever it changes: the queue belongs to tokio, which does not tell.
     let seen = jobs.downgrade();
     zibrato::describe("runtime.queue", "{job}", "Jobs that wait.");
-    let _sampled = zibrato::on_read(move || {
+    let sampler = zibrato::on_read(move || {
         if let Some(jobs) = seen.upgrade() {
             zibrato::gauge!("runtime.queue", jobs.max_capacity() - jobs.capacity());
         }
     });
+    sampler.detach();
 
     let worker = tokio::spawn(async move {
         let mut done = 0;

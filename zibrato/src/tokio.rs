@@ -20,7 +20,7 @@ use zibrato_core::callback::Callback;
 
 use crate::{Counter, Gauge, counter, describe, gauge, on_read};
 
-/// Reports what a runtime does before each read, until what it returns is dropped. The name tells several runtimes
+/// Reports what a runtime does before each read, and when what it returns is dropped, with which it ends. The name tells several runtimes
 /// apart; what two of one name count is added up.
 ///
 /// Busy times and parks are counted since the runtime began; later instances of the same process count what came after
@@ -108,9 +108,10 @@ impl Worker {
     }
 }
 
-/// Runtimes come and go, so their metrics do, too.
+/// Runtimes come and go, so their metrics do, too, with their last values.
 impl Drop for Watched {
     fn drop(&mut self) {
+        self.measure();
         [&self.workers, &self.tasks, &self.queue].into_iter().for_each(|gauge| gauge.clone().retire());
         for worker in &self.each {
             worker.busy.clone().retire();

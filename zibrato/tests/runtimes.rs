@@ -3,13 +3,20 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use support::TestBroker;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use zibrato_core::frame::State;
+
+/// A publisher calls all callbacks, so tests take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
 
 fn install(broker: &TestBroker) -> zibrato::Guard {
     let builder = zibrato::builder().broker(&broker.url).interval(Duration::from_millis(20));
@@ -48,6 +55,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 
 #[test]
 fn two_runtimes_are_told_apart() {
+    let _turn = turn();
     let broker = TestBroker::start();
     let (main, side) = (runtime(2), runtime(1));
     let watching = zibrato::tokio::watch(main.handle(), "main");
@@ -115,6 +123,7 @@ fn two_runtimes_are_told_apart() {
 
 #[test]
 fn a_runtime_of_one_thread_is_its_own_worker() {
+    let _turn = turn();
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let _watching = zibrato::tokio::watch(runtime.handle(), "current");
     runtime.block_on(async {
@@ -122,7 +131,6 @@ fn a_runtime_of_one_thread_is_its_own_worker() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     });
     let value = |name: &str| {
-        // The publisher of the other test may be calling, too.
         zibrato_core::callback::call_all();
         let mut readings = zibrato_core::registry::read().into_iter();
         readings.find_map(|reading| match reading.state {
@@ -136,4 +144,16 @@ fn a_runtime_of_one_thread_is_its_own_worker() {
     wait_until("no task is left", || value("tokio.task.count") == Some(0.0));
     wait_until("it was busy", || value("tokio.worker.busy_time").is_some_and(|s| s >= 0.02));
     wait_until("it has parked", || value("tokio.worker.park_count").is_some_and(|n| n >= 1.0));
+}
+
+#[test]
+fn what_was_watched_only_between_two_reads_is_told() {
+    let _turn = turn();
+    let runtime = Builder::new_current_thread().build().expect("a runtime");
+    let watching = zibrato::tokio::watch(runtime.handle(), "short");
+    runtime.block_on(async { tokio::spawn(async {}).await.expect("no panic") });
+    let ((), captured) = zibrato::testing::capture(|| drop(watching));
+    let captured = captured.with_tag("runtime", "short");
+    assert_eq!(captured.gauge("tokio.worker.count"), Some(1.0));
+    assert!(captured.value("tokio.worker.busy_time") > 0.0);
 }
