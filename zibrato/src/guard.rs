@@ -13,8 +13,16 @@ pub trait TimeHere {
     fn start() -> u64;
     /// Records what has passed since such a start.
     fn stop(start: u64);
-    /// Records a duration, if the level is on.
+}
+
+/// One that takes durations that are known already.
+pub trait RecordHere {
+    /// Records a duration in nanoseconds, if the level is on.
     fn record(nanos: u64);
+}
+
+/// One of a future.
+pub trait CancelHere: TimeHere {
     /// Counts a future that was dropped before its end.
     fn cancelled();
 }
@@ -32,7 +40,7 @@ pub fn stop<H: TimeHere>(_here: H, start: u64) {
 }
 
 /// Records a duration at a call site.
-pub fn record_duration<H: TimeHere>(_here: H, duration: Duration) {
+pub fn record_duration<H: RecordHere>(_here: H, duration: Duration) {
     H::record(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }
 
@@ -77,12 +85,12 @@ impl<H: TimeHere> Drop for TimeGuard<H> {
 /// Times a future: recorded when it finishes or unwinds, counted as cancelled when it is dropped half-way.
 #[derive(Debug)]
 #[must_use = "a guard that is not kept times nothing"]
-pub struct AsyncTimeGuard<H: TimeHere> {
+pub struct AsyncTimeGuard<H: CancelHere> {
     start: u64,
     here: PhantomData<fn() -> H>,
 }
 
-impl<H: TimeHere> AsyncTimeGuard<H> {
+impl<H: CancelHere> AsyncTimeGuard<H> {
     #[doc(hidden)]
     #[inline(always)]
     pub fn start(_here: H) -> Self {
@@ -99,7 +107,7 @@ impl<H: TimeHere> AsyncTimeGuard<H> {
     }
 }
 
-impl<H: TimeHere> Drop for AsyncTimeGuard<H> {
+impl<H: CancelHere> Drop for AsyncTimeGuard<H> {
     fn drop(&mut self) {
         if self.start != OFF {
             match Outcome::of_drop() {

@@ -175,8 +175,8 @@ pub mod __private {
 
     pub use crate::__outcome as outcome;
     pub use crate::guard::{
-        AsyncTimeGuard, OFF, OutcomeCountGuard, OutcomeHere, OutcomeTimeGuard, TimeGuard, TimeHere,
-        record_duration, start, stop,
+        AsyncTimeGuard, CancelHere, OFF, OutcomeCountGuard, OutcomeHere, OutcomeTimeGuard, RecordHere,
+        TimeGuard, TimeHere, record_duration, start, stop,
     };
     pub use crate::number::Number;
     pub use crate::outcome::{AnyOutcome, Outcome, ResultOutcome, Seen};

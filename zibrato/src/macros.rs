@@ -209,16 +209,17 @@ macro_rules! __record {
 #[macro_export]
 macro_rules! __timing {
     (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt, value: $value:expr) => {{
-        let here = $crate::__time_here!((plain), $level, $name, $source, $tags);
+        let here = $crate::__time_here!((plain), [record], $level, $name, $source, $tags);
         $crate::__private::record_duration(here, $value);
     }};
 }
 
-/// A type that stands for one timing call site. The first argument says how it is timed.
+/// A type that stands for one timing call site. The first argument says how it is timed, the second what else it can
+/// do: the compiler makes code for every method of it, used or not.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __time_here {
-    ($how:tt, $level:expr, $name:expr, $source:expr, $tags:tt) => {{
+    ($how:tt, [$($more:ident)*], $level:expr, $name:expr, $source:expr, $tags:tt) => {{
         static SITE: $crate::__private::Site = $crate::__private::Site::new(
             $crate::__private::Kind::Timer, $level, $name, $source, &$tags,
         );
@@ -235,11 +236,27 @@ macro_rules! __time_here {
             fn stop(start: u64) {
                 $crate::__time_stop!($how, SLOT, start)
             }
+        }
+        $( $crate::__time_more!($more, Here, SITE, SLOT, $level, $name, $source, $tags); )*
+        Here
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __time_more {
+    (record, $here:ident, $site:ident, $slot:ident, $($rest:tt)*) => {
+        impl $crate::__private::RecordHere for $here {
+            #[inline(always)]
             fn record(nanos: u64) {
-                if SITE.is_on() {
-                    $crate::__private::Site::time(&SLOT, nanos);
+                if $site.is_on() {
+                    $crate::__private::Site::time(&$slot, nanos);
                 }
             }
+        }
+    };
+    (cancel, $here:ident, $site:ident, $slot:ident, $level:expr, $name:expr, $source:expr, $tags:tt) => {
+        impl $crate::__private::CancelHere for $here {
             #[inline(never)]
             fn cancelled() {
                 $crate::__count!(
@@ -248,8 +265,7 @@ macro_rules! __time_here {
                 );
             }
         }
-        Here
-    }};
+    };
 }
 
 #[doc(hidden)]
@@ -288,7 +304,7 @@ macro_rules! __time_stop {
 #[macro_export]
 macro_rules! __time {
     (how: $how:tt, level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt) => {
-        $crate::__private::TimeGuard::start($crate::__time_here!($how, $level, $name, $source, $tags))
+        $crate::__private::TimeGuard::start($crate::__time_here!($how, [], $level, $name, $source, $tags))
     };
     ($($all:tt)+) => { $crate::__time!(how: (plain), $($all)+) };
 }
@@ -297,7 +313,9 @@ macro_rules! __time {
 #[macro_export]
 macro_rules! __time_async {
     (how: $how:tt, level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt) => {
-        $crate::__private::AsyncTimeGuard::start($crate::__time_here!($how, $level, $name, $source, $tags))
+        $crate::__private::AsyncTimeGuard::start(
+            $crate::__time_here!($how, [cancel], $level, $name, $source, $tags)
+        )
     };
     ($($all:tt)+) => { $crate::__time_async!(how: (plain), $($all)+) };
 }
@@ -308,7 +326,7 @@ macro_rules! __time_outcome {
     (how: $how:tt, level: $level:expr, name: $name:expr, source: $source:expr, tags: [$($tag:expr),* $(,)?]) => {{
         struct Here;
         fn ok_here() -> impl $crate::__private::TimeHere {
-            $crate::__time_here!($how, $level, $name, $source, [$($tag,)* ("outcome", "ok")])
+            $crate::__time_here!($how, [], $level, $name, $source, [$($tag,)* ("outcome", "ok")])
         }
         impl $crate::__private::OutcomeHere for Here {
             #[inline(always)]
@@ -321,7 +339,7 @@ macro_rules! __time_outcome {
                     ($word:literal) => {
                         $crate::__private::stop(
                             $crate::__time_here!(
-                                $how, $level, $name, $source, [$($tag,)* ("outcome", $word)]
+                                $how, [], $level, $name, $source, [$($tag,)* ("outcome", $word)]
                             ),
                             start,
                         )

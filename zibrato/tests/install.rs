@@ -134,6 +134,33 @@ fn a_retired_metric_is_delivered_and_returns_at_zero() {
 }
 
 #[test]
+fn what_nobody_asks_for_leaves_memory_and_its_total_does_not() {
+    let _turn = turn();
+    let broker = TestBroker::start();
+    let idle =
+        builder().broker(&broker.url).interval(Duration::from_millis(20)).idle(Duration::from_millis(60));
+    let guard = idle.install().unwrap();
+    let kept = zibrato::counter("visits.kept").handle();
+    let is_there = |name: &str| zibrato_core::registry::read_own_thread().iter().any(|r| &*r.id.name == name);
+    for n in 1..=3 {
+        for page in ["a", "b"] {
+            zibrato::counter("visits").tag("page", page).handle().add(n);
+            zibrato::timer("visits.time").tag("page", page).handle().record(Duration::from_millis(1));
+        }
+        kept.add(1);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while is_there("visits") || is_there("visits.time") {
+            assert!(Instant::now() < deadline, "an idle metric stays in memory");
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(is_there("visits.kept"), "a metric with a handle has left memory");
+    }
+    drop(guard);
+    assert_eq!((broker.total("visits"), broker.total("visits.kept")), (12, 3));
+    zibrato_core::registry::set_idle(None);
+}
+
+#[test]
 fn a_flush_does_not_wait_for_the_interval() {
     let _turn = turn();
     let broker = TestBroker::start();

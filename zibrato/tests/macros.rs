@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use zibrato::testing::{Captured, FakeClock, capture};
-use zibrato::{count_me, time_me};
+use zibrato::{count_me, time, time_me};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -451,4 +451,73 @@ fn a_level_that_is_off_is_not_even_timed_where_outcomes_are_told_apart() {
     assert!(!measure());
     zibrato_core::registry::set_levels("*".parse().expect("levels"));
     assert!(measure());
+}
+
+#[time_me(name = "sampled.time", sample = 8)]
+fn sampled() {}
+
+#[time_me(name = "sampled.async", sample = 8)]
+async fn sampled_async() {
+    pending_once().await;
+}
+
+#[time_me(name = "sampled.result", sample = 8, outcome)]
+fn sampled_result(ok: bool) -> Result<(), ()> {
+    ok.then_some(()).ok_or(())
+}
+
+#[test]
+fn a_sample_counts_all_and_times_some() {
+    const CALLS: i64 = 8_000;
+    let captured = measured(|| {
+        for i in 0..CALLS {
+            sampled();
+            run(sampled_async());
+            let _ = sampled_result(i % 2 == 0);
+            let _timing = time!(sample = 8, level = "info", "sampled.scope");
+        }
+    });
+    for name in ["sampled.time", "sampled.async", "sampled.scope"] {
+        assert_eq!(captured.count(&format!("{name}.calls")), CALLS, "{name}");
+        let timed = captured.recorded(name) as i64;
+        assert!((CALLS / 12..CALLS / 6).contains(&timed), "{timed} of {CALLS} calls of {name} were timed");
+    }
+    assert_eq!(captured.count("sampled.result.calls"), CALLS);
+    for outcome in ["ok", "error"] {
+        assert!(captured.with_tag("outcome", outcome).recorded("sampled.result") > 0, "{outcome}");
+    }
+}
+
+#[test]
+fn a_sample_of_one_is_all() {
+    let captured = measured(|| (0..100).for_each(|_| drop(time!(sample = 1, "sampled.all"))));
+    assert_eq!((captured.recorded("sampled.all"), captured.count("sampled.all.calls")), (100, 100));
+}
+
+#[test]
+fn a_sample_whose_level_is_off_counts_nothing() {
+    zibrato_core::registry::set_levels("*,!hush".parse().expect("levels"));
+    let call = || drop(time!(sample = 2, level = "hush", "sampled.off"));
+    let captured = measured(|| (0..100).for_each(|_| call()));
+    zibrato_core::registry::set_levels("*".parse().expect("levels"));
+    assert_eq!((captured.recorded("sampled.off"), captured.count("sampled.off.calls")), (0, 0));
+    let captured = measured(|| (0..100).for_each(|_| call()));
+    assert_eq!(captured.count("sampled.off.calls"), 100);
+}
+
+#[time_me(name = "ordered.time", ordered)]
+fn ordered() {}
+
+#[test]
+fn ordered_times_leave_out_what_reading_the_clock_takes() {
+    let captured = measured(|| {
+        for _ in 0..1_000 {
+            ordered();
+            let _timing = time!(ordered, "ordered.scope");
+        }
+    });
+    for name in ["ordered.time", "ordered.scope"] {
+        assert_eq!(captured.recorded(name), 1_000);
+        assert!(captured.time(name) < Duration::from_secs(10), "{name}");
+    }
 }
