@@ -7,6 +7,7 @@ mod fuzz;
 mod instructions;
 mod licences;
 mod lint;
+mod off;
 mod platforms;
 mod python;
 mod sanitize;
@@ -126,6 +127,7 @@ fn test(quick: bool, only: Vec<String>) -> ExitCode {
         steps.run("programs and examples", suite::programs);
         steps.run("without default features", suite::bare_features);
         steps.run("documentation", lint::documentation);
+        steps.run("nothing when off", off::nothing);
         steps.run("valgrind", sanitize::valgrind);
         steps.run("instructions", instructions::check);
         steps.run("ThreadSanitizer", sanitize::thread);

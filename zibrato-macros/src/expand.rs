@@ -20,7 +20,10 @@ pub(crate) fn expand(attribute: Attribute, arguments: TokenStream, item: TokenSt
     let options = Options::parse(attribute, arguments);
     let function = Function::parse(item.clone());
     let expanded = match (options, function) {
-        (Ok(options), Ok(function)) => Ok(instrument(attribute, options, &function)),
+        (Ok(options), Ok(function)) if cfg!(feature = "enable") => {
+            Ok(instrument(attribute, options, &function))
+        }
+        (Ok(options), Ok(function)) => Ok(unmeasured(attribute, options, &function)),
         (Err(mut errors), Err(error)) => {
             errors.combine(error);
             Err(errors)
@@ -46,6 +49,22 @@ fn instrument(attribute: Attribute, options: Options, function: &Function) -> To
         None => in_fn(&probe, function),
     };
     function.with_body(statements)
+}
+
+/// The function as it is, where measuring is switched off. An expression is still compiled: nobody should learn only
+/// from an application that switches measuring on that it is wrong.
+fn unmeasured(attribute: Attribute, options: Options, function: &Function) -> TokenStream {
+    let check = match (&options.how, &options.value) {
+        (Some(How::Sample(one_in)), _) => quote_spanned!(here()=>
+            const _: () = ::core::assert!(#one_in > 0_u32, "`sample` is at least 1");
+        ),
+        (_, Some(Increment::RunTime(_) | Increment::Negative(_))) => {
+            let options = Options { outcome: false, ..options };
+            Probe::new(attribute, options, function, false, false).start
+        }
+        _ => return function.with_body(function.body.clone()),
+    };
+    function.with_body(before(&check, function.block()))
 }
 
 /// What is put before a body, and what after it where its end has to be told.

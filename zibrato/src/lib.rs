@@ -61,6 +61,8 @@ mod guard;
 mod macros;
 mod name;
 mod number;
+#[cfg(not(feature = "enable"))]
+mod off;
 mod outcome;
 #[cfg(feature = "process")]
 pub mod process;
@@ -179,6 +181,8 @@ pub mod __private {
         TimeGuard, TimeHere, record_duration, start, stop,
     };
     pub use crate::number::Number;
+    #[cfg(not(feature = "enable"))]
+    pub use crate::off::{Untimed, check_duration, check_increment};
     pub use crate::outcome::{AnyOutcome, Outcome, ResultOutcome, Seen};
 }
 

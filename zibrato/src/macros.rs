@@ -146,6 +146,7 @@ macro_rules! __count_one {
     ($($all:tt)+) => { $crate::__count!($($all)+) };
 }
 
+#[cfg(feature = "enable")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __count {
@@ -168,6 +169,7 @@ macro_rules! __updown {
     };
 }
 
+#[cfg(feature = "enable")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __add {
@@ -182,6 +184,7 @@ macro_rules! __add {
     }};
 }
 
+#[cfg(feature = "enable")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __gauge {
@@ -194,6 +197,7 @@ macro_rules! __gauge {
     }};
 }
 
+#[cfg(feature = "enable")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __record {
@@ -205,6 +209,7 @@ macro_rules! __record {
     }};
 }
 
+#[cfg(feature = "enable")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __timing {
@@ -300,6 +305,7 @@ macro_rules! __time_stop {
     };
 }
 
+#[cfg(feature = "enable")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __time {

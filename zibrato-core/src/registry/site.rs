@@ -151,22 +151,28 @@ impl Site {
     /// Starts timing: the time in ticks, 0 where the level is off.
     #[inline(always)]
     pub fn start(&'static self) -> u64 {
-        match self.state.load(Relaxed) {
-            _ if !cfg!(feature = "enable") => 0,
-            0 => counter::read(),
-            OFF.. => 0,
-            _ => self.start_the_long_way(counter::read),
+        let state = self.state.load(Relaxed);
+        // Off first, because nothing should cost as little.
+        if !cfg!(feature = "enable") || state >= OFF {
+            0
+        } else if state == 0 {
+            counter::read()
+        } else {
+            self.start_the_long_way(counter::read)
         }
     }
 
     /// The same with the clock read when everything before is done.
     #[inline(always)]
     pub fn start_ordered(&'static self) -> u64 {
-        match self.state.load(Relaxed) {
-            _ if !cfg!(feature = "enable") => 0,
-            0 => counter::read_first(),
-            OFF.. => 0,
-            _ => self.start_the_long_way(counter::read_first),
+        let state = self.state.load(Relaxed);
+        // Off first, because nothing should cost as little.
+        if !cfg!(feature = "enable") || state >= OFF {
+            0
+        } else if state == 0 {
+            counter::read_first()
+        } else {
+            self.start_the_long_way(counter::read_first)
         }
     }
 
