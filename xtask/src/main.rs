@@ -14,6 +14,7 @@ mod sanitize;
 mod setup;
 mod shell;
 mod sizes;
+mod soak;
 mod steps;
 mod suite;
 
@@ -75,6 +76,12 @@ enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Times sections that move from core to core by Zibrato's clock and by the system's, and compares.
+    Soak {
+        /// For how long.
+        #[arg(long, default_value_t = 600.0)]
+        seconds: f64,
+    },
     /// Runs the benchmarks, and prints them as Markdown: Zibrato beside its peers, frames, a broker.
     ///
     /// The first time it builds the peers too, which takes minutes. Let nothing else run meanwhile: cases take turns,
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
         Command::Instructions { update: true, .. } => instructions::count(Then::Update),
         Command::Instructions { .. } => instructions::count(Then::Nothing),
         Command::Sizes { rounds, update } => sizes::sizes(rounds, update),
+        Command::Soak { seconds } => soak::clock(seconds),
         Command::Fuzz { seconds, target } => fuzz::all(seconds, target.as_deref()),
         Command::Test { quick, only } => return test(quick, only),
     };
@@ -131,6 +139,7 @@ fn test(quick: bool, only: Vec<String>) -> ExitCode {
         steps.run("valgrind", sanitize::valgrind);
         steps.run("instructions", instructions::check);
         steps.run("ThreadSanitizer", sanitize::thread);
+        steps.run("clock", || soak::clock(10.0).map(|()| steps::Done::Passed));
         steps.run("fuzz", || fuzz::all(5, None).map(|()| steps::Done::Passed));
         steps.run("macOS and Windows", platforms::check);
     }

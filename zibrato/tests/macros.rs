@@ -468,7 +468,7 @@ fn sampled_result(ok: bool) -> Result<(), ()> {
 
 #[test]
 fn a_sample_counts_all_and_times_some() {
-    const CALLS: i64 = 8_000;
+    const CALLS: u64 = 8_000;
     let captured = measured(|| {
         for i in 0..CALLS {
             sampled();
@@ -478,11 +478,11 @@ fn a_sample_counts_all_and_times_some() {
         }
     });
     for name in ["sampled.time", "sampled.async", "sampled.scope"] {
-        assert_eq!(captured.count(&format!("{name}.calls")), CALLS, "{name}");
-        let timed = captured.recorded(name) as i64;
+        assert_eq!(captured.count(&format!("{name}.calls")), CALLS.cast_signed(), "{name}");
+        let timed = captured.recorded(name);
         assert!((CALLS / 12..CALLS / 6).contains(&timed), "{timed} of {CALLS} calls of {name} were timed");
     }
-    assert_eq!(captured.count("sampled.result.calls"), CALLS);
+    assert_eq!(captured.count("sampled.result.calls"), CALLS.cast_signed());
     for outcome in ["ok", "error"] {
         assert!(captured.with_tag("outcome", outcome).recorded("sampled.result") > 0, "{outcome}");
     }

@@ -63,7 +63,8 @@ pub(crate) fn is_long_way() -> bool {
     LONG_WAY.load(Relaxed)
 }
 
-/// The time now, in ticks, from which [`elapsed`] counts. Only differences mean something.
+/// The time now, in ticks. Only differences mean something, and what is not the counter's is marked in its highest
+/// bit.
 ///
 /// The processor may read its counter up to some 25 ns early or late, see [`start_ordered`].
 #[inline(always)]
