@@ -1,14 +1,11 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::ticks;
 use crate::registry;
-
-/// How many fakes are in force; 0 keeps the usual path to one load and a branch.
-static FAKES: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static FAKE: RefCell<Option<Fake>> = const { RefCell::new(None) };
@@ -17,17 +14,12 @@ thread_local! {
 /// What the calling thread's fake says, where one is in force.
 #[inline]
 pub(super) fn now() -> Option<u64> {
-    if FAKES.load(Relaxed) == 0 { None } else { now_here() }
+    if ticks::has_fakes() { now_here() } else { None }
 }
 
 #[cold]
 fn now_here() -> Option<u64> {
     FAKE.try_with(|fake| fake.borrow().as_ref().map(|f| f.now.load(Relaxed))).ok().flatten()
-}
-
-/// Whether a fake is in force on any thread.
-pub(super) fn any() -> bool {
-    FAKES.load(Relaxed) > 0
 }
 
 /// A clock for tests, which stands still until it is moved.
@@ -68,8 +60,7 @@ impl Fake {
     /// Puts it in force on this thread until the guard is dropped.
     pub fn enter(&self) -> Entered {
         let before = FAKE.with(|fake| fake.borrow_mut().replace(self.clone()));
-        FAKES.fetch_add(1, Relaxed);
-        ticks::choose_path();
+        ticks::begin_fake();
         registry::tell_sites();
         Entered { before, _on_this_thread: PhantomData }
     }
@@ -85,10 +76,9 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        FAKES.fetch_sub(1, Relaxed);
         // Where the thread-local is gone already there is nothing to put back.
         let _ = FAKE.try_with(|fake| fake.replace(self.before.take()));
-        ticks::choose_path();
+        ticks::end_fake();
         registry::tell_sites();
     }
 }

@@ -1,6 +1,6 @@
 use std::cell::Cell;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use once_cell::race::OnceBox;
@@ -10,9 +10,12 @@ use super::{fake, system_nanos};
 use crate::cell::counter;
 use crate::histogram::Lattice;
 
-/// Whether a tick has to be asked for the long way: before the counter was looked at, where it cannot be used, and
-/// while a fake is in force anywhere.
-static LONG_WAY: AtomicBool = AtomicBool::new(true);
+/// Why a tick has to be asked for the long way; 0 where it has not.
+static LONG_WAY: AtomicUsize = AtomicUsize::new(NO_COUNTER);
+/// The counter was not looked at yet, or cannot be used.
+const NO_COUNTER: usize = 1;
+/// Fakes that are in force on any thread, each.
+const FAKE: usize = 2;
 /// The counter was found not to keep time with the system's clock.
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 static ORIGIN: OnceBox<Origin> = OnceBox::new();
@@ -60,7 +63,7 @@ pub fn source() -> Source {
 /// Whether ticks have to be asked for the long way.
 #[inline(always)]
 pub(crate) fn is_long_way() -> bool {
-    LONG_WAY.load(Relaxed)
+    LONG_WAY.load(Relaxed) != 0
 }
 
 /// The time now, in ticks. Only differences mean something, and what is not the counter's is marked in its highest
@@ -162,15 +165,25 @@ pub(crate) fn observe(calibration: &mut Option<Calibration>) -> Rate {
         calibration.get_or_insert_with(|| Calibration::new(origin.nominal, origin.ticks, origin.nanos));
     if calibration.observe(ticks, nanos) == Verdict::GivenUp {
         GIVEN_UP.store(true, Relaxed);
-        choose_path();
+        LONG_WAY.fetch_or(NO_COUNTER, Relaxed);
     }
     calibration.rate()
 }
 
-/// Says whether the short way may be taken.
-pub(super) fn choose_path() {
-    let usable = ORIGIN.get().is_some_and(|origin| origin.counter) && !GIVEN_UP.load(Relaxed);
-    LONG_WAY.store(!usable || fake::any(), Relaxed);
+/// Notes that a fake is in force from now on.
+pub(super) fn begin_fake() {
+    LONG_WAY.fetch_add(FAKE, Relaxed);
+}
+
+/// Notes that a fake is in force no more.
+pub(super) fn end_fake() {
+    LONG_WAY.fetch_sub(FAKE, Relaxed);
+}
+
+/// Whether a fake is in force on any thread.
+#[inline]
+pub(super) fn has_fakes() -> bool {
+    LONG_WAY.load(Relaxed) >= FAKE
 }
 
 fn origin() -> &'static Origin {
@@ -183,7 +196,9 @@ fn find_origin() -> &'static Origin {
     FINDING.set(true);
     let origin = ORIGIN.get_or_init(|| Box::new(Origin::find()));
     FINDING.set(false);
-    choose_path();
+    if origin.counter && !GIVEN_UP.load(Relaxed) {
+        LONG_WAY.fetch_and(!NO_COUNTER, Relaxed);
+    }
     origin
 }
 
