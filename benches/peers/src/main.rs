@@ -3,6 +3,9 @@
 //! Cases take turns of about two milliseconds, so that what disturbs the machine disturbs all alike. Handles of
 //! peers are taken after their recorders are installed, and every library that keeps events is asked at the end
 //! whether it has those it was given: a case that recorded nothing ends the program with an error.
+//!
+//! Every peer is used as its documentation has it, in its newest version; none that was wanted could not be had or
+//! built. What peers do differently from Zibrato is in `docs/performance.md`.
 
 mod case;
 mod cases;

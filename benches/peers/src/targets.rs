@@ -25,13 +25,18 @@ pub(crate) fn print(cases: &[Case], results: &Results, measured: &Measured) {
     for Target { row, what, limit, unit, measured } in targets {
         let limit_text = format!("≤ {}{unit}", plain(limit));
         let (value, verdict) = match measured {
-            Some(value) if value <= limit => (format!("{}{unit}", figure(value)), "met"),
-            Some(value) => (format!("{}{unit}", figure(value)), "**missed**"),
+            Some(value) if value <= limit => (format!("{}{unit}", fine(value)), "met"),
+            Some(value) => (format!("{}{unit}", fine(value)), "**missed**"),
             None => ("not measured".into(), "–"),
         };
         println!("| {row} | {what} | {limit_text} | {value} | {verdict} |");
     }
     println!();
+}
+
+/// Fine enough to tell a target that is just missed from one that is met.
+fn fine(measured: f64) -> String {
+    if measured.abs() < 10.0 { format!("{measured:.3}") } else { figure(measured) }
 }
 
 /// As it was written, not as it was measured.

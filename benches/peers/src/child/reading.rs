@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -71,35 +71,64 @@ fn reading() -> f64 {
     figures(times.collect()).min
 }
 
+/// What the neighbour of a writer does every millisecond.
+#[derive(Debug, Clone, Copy)]
+enum Neighbour {
+    Wakes,
+    /// Is busy for as long as a reading takes, and reads nothing.
+    Spins,
+    Reads,
+}
+
+impl Neighbour {
+    const ALL: [Neighbour; 3] = [Neighbour::Wakes, Neighbour::Spins, Neighbour::Reads];
+}
+
+/// A writer that draws a random number before each count: one that does nothing but count goes at one of two speeds,
+/// and changes between them when it is interrupted.
 fn writer(quick: bool) {
     const EVENTS: u64 = 20_000_000;
-    let (reads, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (does, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let long = Duration::from_nanos(reading() as u64);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Relaxed) {
-                if reads.load(Relaxed) {
-                    drop(black_box(registry::read()));
+                match Neighbour::ALL[does.load(Relaxed)] {
+                    Neighbour::Wakes => {}
+                    Neighbour::Spins => {
+                        let start = Instant::now();
+                        while start.elapsed() < long {
+                            std::hint::spin_loop();
+                        }
+                    }
+                    Neighbour::Reads => drop(black_box(registry::read())),
                 }
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        let time = |with| {
-            reads.store(with, Relaxed);
-            std::thread::sleep(Duration::from_millis(3));
-            let start = cpu::seconds();
-            repeat(EVENTS, |_| zibrato::count!("writer"));
-            (cpu::seconds() - start) * 1e9 / EVENTS as f64
-        };
-        time(true);
-        let rounds: Vec<(f64, f64)> =
-            (0..if quick { 41 } else { 101 }).map(|_| (time(false), time(true))).collect();
+        let mut times = Neighbour::ALL.map(|_| Vec::new());
+        for _ in 0..if quick { 41 } else { 101 } {
+            for neighbour in Neighbour::ALL {
+                does.store(neighbour as usize, Relaxed);
+                std::thread::sleep(Duration::from_millis(3));
+                let start = cpu::seconds();
+                let mut random = 1u64;
+                repeat(EVENTS, |_| {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    zibrato::count!("writer");
+                });
+                black_box(random);
+                times[neighbour as usize].push((cpu::seconds() - start) * 1e9 / EVENTS as f64);
+            }
+        }
         over.store(true, Relaxed);
-        let (alone, read): (Vec<f64>, Vec<f64>) = rounds.iter().copied().unzip();
-        let (alone, read) = (figures(alone), figures(read));
-        tell("writer.alone", alone.min);
-        tell("writer.read", read.min);
-        // Not of medians: where a thread counts nothing else, the processor has a fast and a slow way to do it, and
-        // changes between them when it is interrupted. Every round has a dozen readings or more.
-        tell("writer.slowed", 100.0 * (read.min / alone.min - 1.0));
+        // Every round has dozens of readings, so the least disturbed one tells as much of them as any.
+        let [wakes, spins, reads] = times.map(|times| figures(times).min);
+        tell("writer.alone", wakes);
+        tell("writer.beside", spins);
+        tell("writer.read", reads);
+        tell("writer.slowed", 100.0 * (reads / wakes - 1.0));
     });
 }
