@@ -62,31 +62,38 @@ const FIRST: [u8; 128] = {
 /// bucket.
 #[derive(Debug)]
 pub(crate) struct Lattice {
-    /// For each 128th of an octave, how many edges are at or before it.
-    first: [u8; 128],
-    /// The fractions at which the edges of an octave are, then some that no value reaches: as many in all as a
-    /// byte can tell apart, which spares a check.
-    edges: [u64; 256],
+    /// The 128ths of an octave. They are narrower than any bucket, so that there is at most one edge in each.
+    slots: [Slot; 128],
     /// The histogram's index of what is before the first edge of octave 0.
     offset: i32,
 }
 
+/// What is known of a 128th of an octave; together, because they are looked at together.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// The fraction at which its edge is; none that a value reaches where it has no edge.
+    edge: u64,
+    /// How many edges are before.
+    before: i64,
+}
+
 impl Lattice {
     /// No edges at all, for a cell that nothing is recorded in.
-    pub(crate) const NONE: Lattice = Lattice { first: [0; 128], edges: [u64::MAX; 256], offset: 0 };
+    pub(crate) const NONE: Lattice = Lattice { slots: [Slot { edge: u64::MAX, before: 0 }; 128], offset: 0 };
 
     /// The edges for values of which one makes `unit` of the histogram's own.
     pub(crate) fn new(unit: f64) -> Self {
         let shift = -unit.log2() * f64::from(PER_OCTAVE);
         let (whole, part) = (shift.floor(), shift - shift.floor());
-        let mut edges = [u64::MAX; 256];
-        for (i, edge) in edges[..64].iter_mut().enumerate() {
+        let edges: [u64; 64] = std::array::from_fn(|i| {
             let fraction = ((i as f64 + part) / f64::from(PER_OCTAVE)).exp2() - 1.0;
-            *edge = if part == 0.0 { STARTS[i] } else { (fraction * 2f64.powi(64)) as u64 };
-        }
-        let before = |slot: u64| edges.iter().filter(|&&edge| edge <= slot << 57).count() as u8;
-        let first = std::array::from_fn(|slot| before(slot as u64));
-        Lattice { first, edges, offset: -(whole as i32) - 1 }
+            if part == 0.0 { STARTS[i] } else { (fraction * 2f64.powi(64)) as u64 }
+        });
+        let slot = |slot: usize| {
+            let before = edges.partition_point(|&edge| edge <= (slot as u64) << 57);
+            Slot { edge: edges.get(before).copied().unwrap_or(u64::MAX), before: before as i64 }
+        };
+        Lattice { slots: std::array::from_fn(slot), offset: -(whole as i32) - 1 }
     }
 
     /// The histogram's bucket of a value.
@@ -100,10 +107,8 @@ impl Lattice {
         let octave = value.ilog2();
         // The bits behind the leading one come to the top, and itself to the bottom, where it does not matter.
         let fraction = value.get().rotate_right(octave);
-        let before = self.first[(fraction >> 57) as usize];
-        // A slot is narrower than any bucket, so that there is at most one edge in it.
-        let passed = fraction >= self.edges[before as usize];
-        i64::from(octave) * i64::from(PER_OCTAVE) + i64::from(before) + i64::from(passed)
+        let slot = self.slots[(fraction >> 57) as usize];
+        i64::from(octave) * i64::from(PER_OCTAVE) + slot.before + i64::from(fraction >= slot.edge)
     }
 
     /// What a relative index lacks.
