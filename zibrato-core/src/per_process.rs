@@ -1,4 +1,6 @@
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use once_cell::race::OnceBox;
 
 use crate::cell::fork;
 
@@ -10,13 +12,14 @@ use crate::cell::fork;
 pub struct PerProcess<T> {
     value: Mutex<T>,
     /// That of the next generation. Nobody comes here before the fork that makes it.
-    child: OnceLock<Box<PerProcess<T>>>,
+    /// Not a `OnceLock`, which a fork could leave half filled for ever.
+    child: OnceBox<PerProcess<T>>,
 }
 
 impl<T> PerProcess<T> {
     /// A lock whose value in this process is `value`.
     pub const fn new(value: T) -> Self {
-        PerProcess { value: Mutex::new(value), child: OnceLock::new() }
+        PerProcess { value: Mutex::new(value), child: OnceBox::new() }
     }
 }
 

@@ -282,14 +282,17 @@ macro_rules! __time_start {
     ((ordered), $site:expr, $($options:tt)*) => {
         $site.start_ordered()
     };
-    ((sample $one_in:expr), $site:expr, $level:expr, $name:expr, $source:expr, $tags:tt) => {{
+    ((sample $one_in:expr), $site:expr, $level:expr, $name:expr, $source:expr, $tags:tt) => {
+        $crate::__time_start!((sample $one_in, $tags), $site, $level, $name, $source, $tags)
+    };
+    ((sample $one_in:expr, $calls:tt), $site:expr, $level:expr, $name:expr, $source:expr, $tags:tt) => {{
         $crate::__private::thread_local! {
             static CALLS: $crate::__private::SampledSlot = const { $crate::__private::SampledSlot::new() };
         }
         const ONE_IN: u32 = $one_in;
-        const { assert!(ONE_IN > 0, "`sample` is at least 1") };
+        const { assert!(1 <= ONE_IN && ONE_IN <= 65_536, "`sample` is from 1 to 65536") };
         let calls =
-            $crate::__site!(Counter, $level, $crate::__private::concat!($name, ".calls"), $source, $tags);
+            $crate::__site!(Counter, $level, $crate::__private::concat!($name, ".calls"), $source, $calls);
         calls.sample(&CALLS, ONE_IN)
     }};
 }
@@ -329,6 +332,13 @@ macro_rules! __time_async {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __time_outcome {
+    // Calls are counted before there is an outcome.
+    (how: (sample $one_in:expr), level: $level:expr, name: $name:expr, source: $source:expr,
+        tags: [$($tag:expr),* $(,)?]) => {
+        $crate::__time_outcome!(
+            how: (sample $one_in, [$($tag),*]), level: $level, name: $name, source: $source, tags: [$($tag),*]
+        )
+    };
     (how: $how:tt, level: $level:expr, name: $name:expr, source: $source:expr, tags: [$($tag:expr),* $(,)?]) => {{
         struct Here;
         fn ok_here() -> impl $crate::__private::TimeHere {

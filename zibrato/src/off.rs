@@ -71,9 +71,11 @@ macro_rules! __timing {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __time {
-    (how: (sample $one_in:expr), $($site:tt)+) => {{
-        const _: () = assert!($one_in > 0, "`sample` is at least 1");
-        $crate::__time!($($site)+)
+    (how: (sample $one_in:expr), level: $level:expr, name: $name:expr, $($site:tt)+) => {{
+        const ONE_IN: u32 = $one_in;
+        const _: () = assert!(1 <= ONE_IN && ONE_IN <= 65_536, "`sample` is from 1 to 65536");
+        const _: &str = $crate::__private::concat!($name, ".calls");
+        $crate::__time!(level: $level, name: $name, $($site)+)
     }};
     (how: $how:tt, $($site:tt)+) => { $crate::__time!($($site)+) };
     (level: $level:expr, name: $name:expr, source: $source:expr, tags: $tags:tt) => {{

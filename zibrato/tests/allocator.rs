@@ -41,6 +41,7 @@ impl Measured {
             counter.add(1);
             timer.record_nanos(bytes as u64);
         }
+        let _sampled = time!(sample = 4, "allocator.sampled");
         let _timing = time!("allocator.time");
         allocate()
     }
@@ -165,6 +166,7 @@ fn check(totals: &BTreeMap<String, i64>) -> Result<(), String> {
         ("allocator.freed", freed),
         ("allocator.live", allocated - freed),
         ("allocator.time", allocated),
+        ("allocator.sampled.calls", allocated),
         ("allocator.sizes", allocated),
         ("allocator.timer", allocated),
         ("work.calls", work),

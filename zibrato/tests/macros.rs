@@ -483,6 +483,11 @@ fn a_sample_counts_all_and_times_some() {
         assert!((CALLS / 12..CALLS / 6).contains(&timed), "{timed} of {CALLS} calls of {name} were timed");
     }
     assert_eq!(captured.count("sampled.result.calls"), CALLS.cast_signed());
+    assert_eq!(
+        captured.with_tag("outcome", "ok").count("sampled.result.calls"),
+        0,
+        "none has an outcome yet"
+    );
     for outcome in ["ok", "error"] {
         assert!(captured.with_tag("outcome", outcome).recorded("sampled.result") > 0, "{outcome}");
     }

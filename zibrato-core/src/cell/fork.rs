@@ -30,6 +30,7 @@ mod unix {
     use std::cell::Cell;
     use std::sync::atomic::Ordering::Relaxed;
 
+    use crate::cell::thread::{begin_fork, end_fork};
     use crate::cell::with_registry;
     use crate::registry::{Inner, REGISTRY, Whole};
 
@@ -41,10 +42,12 @@ mod unix {
     pub(super) extern "C" fn prepare() {
         // A thread that is ending has no place to keep the guard; its child may find the registry locked.
         let _ = HELD.try_with(|held| held.set(Some(REGISTRY.lock_whole())));
+        begin_fork();
     }
 
     pub(super) extern "C" fn parent() {
         let _ = HELD.try_with(|held| drop(held.take()));
+        end_fork();
     }
 
     pub(super) extern "C" fn child() {

@@ -45,7 +45,8 @@ impl<W: Word> Roster<W> {
             self.threads.resize_with(thread + 1, Vec::new);
         }
         self.threads[thread].push((metric, cell));
-        own.restart(n);
+        // What an allocator that is measured has added meanwhile at the same call site is in it too.
+        own.restart(own.unlisted());
     }
 
     /// Ends a thread: its totals stay, its cells are struck off and start again as not enlisted.

@@ -29,6 +29,14 @@ impl SampledSlot {
         self.calls.total() as i64 >= 0
     }
 
+    /// Takes what was counted in vain, while the cell could not be enlisted: by an allocator that is measured, at this
+    /// very call site.
+    pub(crate) fn take_unlisted(&self) -> u64 {
+        let unlisted = self.calls.unlisted();
+        self.calls.strike_off();
+        unlisted
+    }
+
     /// Draws the call that is timed first, and says whether it is this one, the thread's first.
     ///
     /// It is not that one always: threads that make few calls would be seen too often.

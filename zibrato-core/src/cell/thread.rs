@@ -26,6 +26,9 @@ enum Phase {
 
 thread_local! {
     static PHASE: Cell<Phase> = const { Cell::new(Phase::Fresh) };
+    /// What it was before the fork that is going on.
+    #[cfg(unix)]
+    static FORKING: Cell<Phase> = const { Cell::new(Phase::Fresh) };
     static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
     static TABLE: Table = const { Table { cells: Cell::new(std::ptr::null()), len: Cell::new(0) } };
     static REAPER: Reaper = const { Reaper };
@@ -75,6 +78,19 @@ pub(crate) fn with_registry<R>(work: impl FnOnce(&mut Inner, Thread) -> R) -> Op
     }
     PHASE.set(if gone { Phase::Gone } else { Phase::Live });
     Some(result)
+}
+
+/// Has whatever the calling thread measures from here on go to the orphans, as it holds the registry's lock, until
+/// [`end_fork`].
+#[cfg(unix)]
+pub(super) fn begin_fork() {
+    FORKING.set(PHASE.replace(Phase::Busy));
+}
+
+/// Ends what [`begin_fork`] began.
+#[cfg(unix)]
+pub(super) fn end_fork() {
+    PHASE.set(FORKING.get());
 }
 
 /// The cells that one thread reaches by the number of their metric.
@@ -222,7 +238,7 @@ impl Drop for Reaper {
         if PHASE.get() == Phase::Live {
             PHASE.set(Phase::Busy);
             let mut inner = REGISTRY.lock();
-            let cells = inner.leave(INDEX.get());
+            let cells = inner.leave(INDEX.replace(usize::MAX));
             drop(inner);
             drop(cells);
         }

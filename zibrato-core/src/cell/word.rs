@@ -79,6 +79,11 @@ impl<W: Word> WordCell<W> {
         self.0.get()
     }
 
+    /// What was added since it was made or struck off, while it is not enlisted.
+    pub(super) fn unlisted(&self) -> u64 {
+        self.0.get() & !UNSEEN
+    }
+
     pub(super) fn restart(&self, total: u64) {
         self.0.set(total);
     }

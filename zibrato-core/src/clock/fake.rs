@@ -57,7 +57,8 @@ impl Fake {
         self.now.fetch_sub(by.as_nanos() as u64, Relaxed);
     }
 
-    /// Puts it in force on this thread until the guard is dropped.
+    /// Puts it in force on this thread until the guard is dropped. What is being timed must begin and end by the same
+    /// clock, so a timer that runs now, or still runs then, is off by the difference of the two.
     pub fn enter(&self) -> Entered {
         let before = FAKE.with(|fake| fake.borrow_mut().replace(self.clone()));
         ticks::begin_fake();

@@ -8,10 +8,11 @@ mod calibration;
 mod fake;
 mod ticks;
 
-use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use calibration::Converted;
+use once_cell::race::OnceBox;
+
 pub use calibration::{Calibration, Rate, Verdict};
 pub use fake::{Entered, Fake};
 pub(crate) use ticks::{
@@ -20,12 +21,13 @@ pub(crate) use ticks::{
 };
 pub use ticks::{Source, source, start, start_ordered};
 
-static ANCHOR: OnceLock<(Instant, u64)> = OnceLock::new();
+/// Not a `OnceLock`, which a fork could leave half filled for ever.
+static ANCHOR: OnceBox<(Instant, u64)> = OnceBox::new();
 
 fn anchor() -> (Instant, u64) {
     *ANCHOR.get_or_init(|| {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        (Instant::now(), unix.as_nanos() as u64)
+        Box::new((Instant::now(), unix.as_nanos() as u64))
     })
 }
 

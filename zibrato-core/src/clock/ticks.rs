@@ -117,6 +117,10 @@ pub(crate) fn elapsed_usually(start: u64) -> Option<NonZeroU64> {
 /// The ticks that have passed since a [`start_ordered`], without what the two readings themselves take.
 #[inline(always)]
 pub(crate) fn elapsed_ordered_usually(start: u64) -> Option<NonZeroU64> {
+    // Only who has started by the counter knows that the processor has the instruction that reads it in order.
+    if start & MARK != 0 {
+        return None;
+    }
     let overhead = ORIGIN.get().map_or(0, |origin| origin.overhead);
     let ticks = counter::read_last().wrapping_sub(start);
     // Of a section that took less there is nothing left, but it was there.

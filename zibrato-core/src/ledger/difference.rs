@@ -86,7 +86,7 @@ pub(super) fn difference(key: &Key, new: &Arc<State>, old: Option<&State>, span:
                 let change = Change::Spread { sum, histogram, span: None };
                 return if sum.is_zero() { Difference::Same } else { Difference::Half(change, new.clone()) };
             }
-            let span = span.filter(|span| fits(*span, &histogram));
+            let span = span.filter(|span| fits(*span, &histogram, key.kind));
             Difference::New(Change::Spread { sum, histogram, span }, new.clone())
         }
         _ => Difference::Same,
@@ -95,10 +95,19 @@ pub(super) fn difference(key: &Key, new: &Arc<State>, old: Option<&State>, span:
 
 /// Whether extremes are those of a histogram's values: an event that was half recorded when the frame was made may
 /// be in one and not in the other.
-fn fits(span: Span, histogram: &Histogram) -> bool {
+fn fits(span: Span, histogram: &Histogram, kind: Kind) -> bool {
+    if kind == Kind::Timer {
+        // Durations are counted in ticks and told in whole nanoseconds, so that a short one may seem to be in the
+        // bucket beside its own.
+        let near = |value: f64, edge: f64| (value - edge).abs() <= edge * (BUCKET + 0.003) + 1.0;
+        return histogram.edges().is_some_and(|(low, high)| near(span.min, low) && near(span.max, high));
+    }
     let mut ends = Histogram::default();
     ends.record(span.min) && ends.record(span.max) && ends.edges() == histogram.edges()
 }
+
+/// How much wider than its lower edge a bucket ends: 2^(1/64) - 1.
+const BUCKET: f64 = 0.010_889_286;
 
 /// What a gauge's state says of the time since another state.
 pub(super) fn gauge(new: &Gauge, set_at: u64, old: Option<&State>, span: Option<Span>) -> Change {
@@ -112,4 +121,31 @@ pub(super) fn gauge(new: &Gauge, set_at: u64, old: Option<&State>, span: Option<
         Some((times, sum - old_sum, min.min(new.value), max.max(new.value)))
     });
     Change::Gauge { last: new.value, set_at, statistics }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extremes_of_short_durations_fit_their_buckets_though_rounded() {
+        // In ticks of 0.476 ns, told as whole nanoseconds.
+        for ticks in 30..10_000 {
+            let nanos = f64::from(ticks) * 0.476_190_476;
+            let mut histogram = Histogram::default();
+            histogram.record(nanos);
+            let span = Span { min: nanos.floor(), max: nanos.ceil() };
+            assert!(fits(span, &histogram, Kind::Timer), "{nanos}");
+            let others = Span { min: nanos.floor() * 0.9 - 2.0, max: nanos.ceil() };
+            assert!(!fits(others, &histogram, Kind::Timer), "{nanos}");
+        }
+    }
+
+    #[test]
+    fn extremes_of_other_values_are_in_the_very_buckets() {
+        let mut histogram = Histogram::default();
+        [3.0, 250.0].map(|value| histogram.record(value));
+        assert!(fits(Span { min: 3.0, max: 250.0 }, &histogram, Kind::Distribution));
+        assert!(!fits(Span { min: 3.1, max: 250.0 }, &histogram, Kind::Distribution));
+    }
 }

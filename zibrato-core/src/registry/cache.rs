@@ -52,8 +52,15 @@ pub(super) fn keep(spec: &MetricSpec<'_>, metric: &Arc<Shared>) {
 fn hash_of(spec: &MetricSpec<'_>) -> u64 {
     let mut hasher = FxHasher::default();
     hasher.write(spec.name.as_bytes());
-    // Metrics of one name differ in the values of their tags, or hardly ever.
-    spec.tags.iter().for_each(|(_, value)| hasher.write(value.as_bytes()));
+    hasher.write(spec.level.as_bytes());
+    hasher.write_u8(spec.kind as u8 * 2 + u8::from(spec.statistics));
+    if let Some(source) = spec.source {
+        hasher.write(source.as_bytes());
+    }
+    for (name, value) in spec.tags {
+        hasher.write(name.as_bytes());
+        hasher.write(value.as_bytes());
+    }
     hasher.finish()
 }
 
@@ -106,7 +113,7 @@ impl Cache {
         let Some(place) = self.place(entry.hash) else { return };
         let fits = |at: &usize| match &self.entries[*at] {
             None => true,
-            // One that has gone has come again.
+            // One that has gone has come again: two specifications have one hash as good as never.
             Some(old) => old.hash == entry.hash,
         };
         let at = [place, place ^ 1].into_iter().find(fits).unwrap_or(place);

@@ -18,8 +18,9 @@ use crate::level;
 struct Handle(Arc<Shared>);
 
 impl Handle {
-    /// Leads nowhere: it was asked for inside the registry.
+    /// Leads nowhere: it was asked for inside the registry. What it is given is lost, which is named once.
     fn nowhere(kind: Kind) -> Self {
+        refuse();
         let id = Id::stand_in(BAD_NAME, level::DEFAULT, kind);
         Handle(Metric::new(Arc::new(id), u32::MAX, 0, false, false).shared)
     }

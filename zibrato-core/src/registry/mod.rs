@@ -225,6 +225,7 @@ impl Inner {
 
     /// Gives the calling thread a cell for a metric that it has none for.
     pub(crate) fn give_cell(&mut self, thread: usize, number: u32, kind: Kind) -> Option<&mut ThreadCells> {
+        self.metric(number)?;
         let cells = self.threads.get_mut(thread)?.as_mut()?;
         if !cells.has(number) {
             cells.add(number, kind);

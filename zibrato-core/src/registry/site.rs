@@ -111,15 +111,19 @@ impl Site {
         });
         if listed != Some(true) {
             cell.take_back(n);
-            let add = |old: u64| Some(old.saturating_add(n));
-            // The closure always gives a value, so the update always succeeds.
-            let _ = self.orphan.fetch_update(Relaxed, Relaxed, add);
+            self.count_shared(n);
             if listed.is_none() && self.shared.get().is_none() {
                 let _ = WAITING
                     .iter()
                     .find(|free| free.set(self).is_ok() || free.get().is_some_and(|s| std::ptr::eq(s, self)));
             }
         }
+    }
+
+    /// Counts where there can be no cell.
+    fn count_shared(&self, n: u64) {
+        // The closure always gives a value, so the update always succeeds.
+        let _ = self.orphan.fetch_update(Relaxed, Relaxed, |old| Some(old.saturating_add(n)));
     }
 
     /// Counts a call of a sampled timer, of which this is the site that counts the calls, and returns the time if
@@ -138,6 +142,10 @@ impl Site {
         if first {
             self.enlist(slot.calls(), 1);
             if !slot.is_enlisted() {
+                let unlisted = slot.take_unlisted();
+                if self.is_on() {
+                    self.count_shared(unlisted);
+                }
                 return 0;
             }
             with_registry(|inner, thread| inner.remember(thread, slot));
@@ -220,7 +228,7 @@ impl Site {
         }
     }
 
-    /// Records a value of a distribution, or a duration of a timer in nanoseconds.
+    /// Records a value of a distribution.
     #[inline]
     pub fn record(&'static self, value: f64) {
         if self.is_on() {
