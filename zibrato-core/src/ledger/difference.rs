@@ -144,7 +144,9 @@ mod tests {
     #[test]
     fn extremes_of_other_values_are_in_the_very_buckets() {
         let mut histogram = Histogram::default();
-        [3.0, 250.0].map(|value| histogram.record(value));
+        for value in [3.0, 250.0] {
+            histogram.record(value);
+        }
         assert!(fits(Span { min: 3.0, max: 250.0 }, &histogram, Kind::Distribution));
         assert!(!fits(Span { min: 3.1, max: 250.0 }, &histogram, Kind::Distribution));
     }
