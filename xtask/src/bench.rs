@@ -1,4 +1,4 @@
-//! The benchmarks: Zibrato beside its peers, then frames and a broker.
+//! All that is measured: Zibrato beside its peers, frames, a broker, instructions and sizes.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 
 use crate::document;
+use crate::instructions::{self, Then};
 use crate::shell::{Failure, Outcome, cargo, command, output, root, run, target};
+use crate::sizes;
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -18,6 +20,10 @@ pub(crate) enum Part {
     Frames,
     /// Measurements through a running broker.
     Broker,
+    /// Instructions of each event, under callgrind.
+    Instructions,
+    /// What a call site and the facade add to a program.
+    Sizes,
 }
 
 /// Runs the parts, all if none is named, and writes what they print to docs/performance.md if that is wanted.
@@ -45,6 +51,14 @@ pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
     }
     if update_docs {
         document::replace(&root().join("docs/performance.md"), "bench", &text)?;
+    }
+    if wanted(Part::Instructions) {
+        println!("### Instructions");
+        instructions::count(if update_docs { Then::Update } else { Then::Nothing })?;
+    }
+    if wanted(Part::Sizes) {
+        println!("### Size");
+        sizes::sizes(if quick { 1 } else { 3 }, update_docs)?;
     }
     Ok(())
 }

@@ -82,7 +82,8 @@ enum Command {
         #[arg(long, default_value_t = 600.0)]
         seconds: f64,
     },
-    /// Runs the benchmarks, and prints them as Markdown: Zibrato beside its peers, frames, a broker.
+    /// Measures everything, and prints it as Markdown with what is aimed at: Zibrato beside its peers, frames, a broker,
+    /// instructions, sizes.
     ///
     /// The first time it builds the peers too, which takes minutes. Let nothing else run meanwhile: cases take turns,
     /// so that ratios stand even so, but times do not. No figure ever makes it fail; a library that did not record
