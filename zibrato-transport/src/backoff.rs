@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 const LEAST: Duration = Duration::from_millis(50);
-const MOST: Duration = Duration::from_secs(2);
+/// Waiting longer is noticed where a broker comes back, shorter in what an idle program costs without one.
+const MOST: Duration = Duration::from_secs(3);
 
-/// Doubles from 50 ms to 2 s, each time between a half and the whole of it, so that the many clients of a
+/// Doubles from 50 ms to 3 s, each time between a half and the whole of it, so that the many clients of a
 /// broker that comes back do not arrive together.
 #[derive(Debug)]
 pub(crate) struct Backoff {
@@ -40,9 +41,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_up_to_two_seconds_and_start_again() {
+    fn delays_double_up_to_three_seconds_and_start_again() {
         let mut backoff = Backoff::new();
-        for whole in [50, 100, 200, 400, 800, 1600, 2000, 2000].map(Duration::from_millis) {
+        for whole in [50, 100, 200, 400, 800, 1600, 3000, 3000].map(Duration::from_millis) {
             let delay = backoff.delay();
             assert!(whole / 2 <= delay && delay <= whole, "{delay:?} of {whole:?}");
         }
