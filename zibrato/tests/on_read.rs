@@ -6,9 +6,9 @@ use std::panic::panic_any;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use support::TestBroker;
+use support::{TestBroker, wait_until};
 use zibrato::{Guard, builder, on_read};
 use zibrato_core::frame::State;
 
@@ -27,14 +27,6 @@ fn add_one(calls: &Arc<AtomicU64>) -> impl FnMut() + Send + 'static {
     let calls = calls.clone();
     move || {
         calls.fetch_add(1, Relaxed);
-    }
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

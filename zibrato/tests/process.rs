@@ -5,9 +5,9 @@
 mod support;
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use support::TestBroker;
+use support::{TestBroker, wait_until};
 use zibrato::builder;
 use zibrato_core::frame::{Key, State};
 
@@ -58,14 +58,6 @@ fn gauge(kept: &[(Key, State)], name: &str) -> Option<f64> {
         State::Gauge(gauge) if &*key.name == name => Some(gauge.value),
         _ => None,
     })
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

@@ -4,9 +4,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use support::TestBroker;
+use support::{TestBroker, wait_until};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use zibrato_core::frame::State;
@@ -43,14 +43,6 @@ fn values(broker: &TestBroker, runtime: &str, name: &str) -> BTreeMap<String, f6
 
 fn value(broker: &TestBroker, runtime: &str, name: &str) -> Option<f64> {
     values(broker, runtime, name).into_values().reduce(|a, b| a + b)
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! Whoever is instrumented already, with [`metrics`](https://docs.rs/metrics) or
 //! [`tracing`](https://docs.rs/tracing), reports through Zibrato with one call at the start of `main`, at levels that
-//! are chosen there by target and by name. The features do not imply `publish`: whether and where to anything is sent
-//! is as for everything else, see the crate's documentation.
+//! are chosen there by target and by name. The features imply `enable`, not `publish`: whether and where to anything is
+//! sent is as for everything else, see the crate's documentation.
 
 mod append_map;
 mod error;

@@ -88,6 +88,42 @@ fn matches(pattern: &str, text: &str) -> bool {
     text.ends_with(end)
 }
 
+/// The methods of a builder that fill its field `rules`.
+macro_rules! rule_methods {
+    ($what:literal, $named:literal) => {
+        #[doc = concat!("The level at which ", $what, " are measured whose target matches.")]
+        pub fn level(mut self, target: &str, level: &str) -> Self {
+            self.rules.add(By::Target, target, Some(level));
+            self
+        }
+
+        #[doc = concat!("The level at which ", $named, " are measured whose name matches.")]
+        pub fn name_level(mut self, name: &str, level: &str) -> Self {
+            self.rules.add(By::Name, name, Some(level));
+            self
+        }
+
+        #[doc = concat!("Does not measure ", $what, " whose target matches.")]
+        pub fn ignore(mut self, target: &str) -> Self {
+            self.rules.add(By::Target, target, None);
+            self
+        }
+
+        #[doc = concat!("Does not measure ", $named, " whose name matches.")]
+        pub fn ignore_name(mut self, name: &str) -> Self {
+            self.rules.add(By::Name, name, None);
+            self
+        }
+
+        /// The level at which everything is measured for which there is no rule, instead of its own.
+        pub fn default_level(mut self, level: &str) -> Self {
+            self.rules.set_default(level);
+            self
+        }
+    };
+}
+pub(super) use rule_methods;
+
 #[cfg(test)]
 mod tests {
     use super::*;

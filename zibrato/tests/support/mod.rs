@@ -10,6 +10,16 @@ use zibrato_core::ask::Message;
 use zibrato_core::frame::{Key, State, decode};
 use zibrato_transport::Asker;
 
+/// Waits for a condition, and fails with `what` where it does not come true.
+#[allow(dead_code, reason = "not every test file waits for something of its own")]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 pub(crate) struct TestBroker {
     pub(crate) url: String,
     stop: Option<oneshot::Sender<()>>,

@@ -10,7 +10,7 @@ use super::instrument::{Instrument, Kind};
 use super::unit::ucum;
 use crate::bridge::BridgeError;
 use crate::bridge::append_map::AppendMap;
-use crate::bridge::rules::{By, Rules};
+use crate::bridge::rules::{By, Rules, rule_methods};
 
 /// What can be said about a [`Recorder`]: at which level each metric is measured.
 ///
@@ -35,35 +35,7 @@ pub fn recorder() -> Builder {
 }
 
 impl Builder {
-    /// The level of metrics whose target matches.
-    pub fn level(mut self, target: &str, level: &str) -> Self {
-        self.rules.add(By::Target, target, Some(level));
-        self
-    }
-
-    /// The level of metrics whose name matches.
-    pub fn name_level(mut self, name: &str, level: &str) -> Self {
-        self.rules.add(By::Name, name, Some(level));
-        self
-    }
-
-    /// Does not measure metrics whose target matches.
-    pub fn ignore(mut self, target: &str) -> Self {
-        self.rules.add(By::Target, target, None);
-        self
-    }
-
-    /// Does not measure metrics whose name matches.
-    pub fn ignore_name(mut self, name: &str) -> Self {
-        self.rules.add(By::Name, name, None);
-        self
-    }
-
-    /// The level of metrics for which there is no rule, instead of the one that their call says.
-    pub fn default_level(mut self, level: &str) -> Self {
-        self.rules.set_default(level);
-        self
-    }
+    rule_methods!("metrics", "metrics");
 
     /// The recorder, for whoever puts it under layers or uses it with `metrics::with_local_recorder`.
     ///

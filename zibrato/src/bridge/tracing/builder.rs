@@ -10,7 +10,7 @@ use super::layer::{Shared, SpanFilter, SpanLayer};
 use super::sites::Sites;
 use super::timing::Timed;
 use crate::bridge::BridgeError;
-use crate::bridge::rules::{By, Rules};
+use crate::bridge::rules::{By, Rules, rule_methods};
 
 /// What can be said about the layer: which spans are timed, how, and at which level.
 ///
@@ -62,35 +62,7 @@ impl Builder {
         self
     }
 
-    /// The level at which spans and events are measured whose target matches.
-    pub fn level(mut self, target: &str, level: &str) -> Self {
-        self.rules.add(By::Target, target, Some(level));
-        self
-    }
-
-    /// The level at which spans are measured whose name matches.
-    pub fn name_level(mut self, name: &str, level: &str) -> Self {
-        self.rules.add(By::Name, name, Some(level));
-        self
-    }
-
-    /// Does not measure spans and events whose target matches.
-    pub fn ignore(mut self, target: &str) -> Self {
-        self.rules.add(By::Target, target, None);
-        self
-    }
-
-    /// Does not measure spans whose name matches.
-    pub fn ignore_name(mut self, name: &str) -> Self {
-        self.rules.add(By::Name, name, None);
-        self
-    }
-
-    /// The level at which everything is measured for which there is no rule, instead of its own.
-    pub fn default_level(mut self, level: &str) -> Self {
-        self.rules.set_default(level);
-        self
-    }
+    rule_methods!("spans and events", "spans");
 
     /// Which time of a span is recorded, that of its whole life unless set.
     pub fn timed(mut self, timed: Timed) -> Self {
