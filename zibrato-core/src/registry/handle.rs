@@ -12,8 +12,8 @@ use crate::clock;
 use crate::frame::Kind;
 use crate::level;
 
-/// A metric that is reached by a name known only at run time. It stays as long as the process, unless
-/// [`Handle::retire`] says otherwise.
+/// A metric that is reached by a name known only at run time. It stays as long as the process, unless it is retired or
+/// idle, see [`set_idle`](super::set_idle); neither is it while there is a handle.
 #[derive(Debug, Clone)]
 struct Handle(Arc<Shared>);
 
