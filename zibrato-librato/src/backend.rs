@@ -3,22 +3,18 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use reqwest::header::HeaderValue;
-use reqwest::{Client, Url};
 use zibrato_core::frame::Kind;
+use zibrato_http::{Client, HeaderValue, Request, Submission, Url, basic};
 use zibrato_worker::{Accepted, Backend, BackendError, Batch, Series};
 
 use crate::payload::{Entry, Payload, body, payload, same_name};
 use crate::split::{Next, split};
 use crate::verdict::{Verdict, judge};
-use crate::{Error, Options, Token, http, naming};
+use crate::{Error, Options, Token, limits, naming};
 
 /// Most measurements of one request, as Librato recommends.
 const MOST_ENTRIES: usize = 300;
-/// Most requests for one call of `send`; what is not through by then is left for the next.
-const MOST_REQUESTS: usize = 100;
-/// When a call of `send` leaves the rest for the next, so that the kit does not give it up before it has reported.
-const MOST_TIME: Duration = Duration::from_secs(10);
+const JSON: &str = "application/json";
 /// Most series and times that are remembered to find two kinds of one name.
 const MOST_REMEMBERED: usize = 100_000;
 
@@ -63,7 +59,7 @@ impl Librato {
 
     fn build(options: Options, period: Duration, token: Option<Token>) -> Librato {
         Librato {
-            url: options.url.of(options.api),
+            url: options.url.join(options.api.path()),
             period: (period.as_secs_f64().round() as u64).max(1),
             options,
             token,
@@ -92,9 +88,9 @@ impl Librato {
         }
         self.check_credentials()?;
         let username = self.options.username.as_deref().ok_or(Error::NoUsername)?;
-        self.authorization = Some(http::authorization(username, self.token.as_ref().ok_or(Error::NoToken)?)?);
+        self.authorization = Some(basic(username, self.token.as_ref().ok_or(Error::NoToken)?.secret())?);
         if self.client.is_none() {
-            self.client = Some(http::client(&self.options.url, self.options.timeout)?);
+            self.client = Some(Client::new(&self.options.url, self.options.timeout)?);
         }
         Ok(())
     }
@@ -123,11 +119,15 @@ impl Librato {
         else {
             return Verdict::Later("not logged in yet".into());
         };
+        let token = token.secret();
         let body = body(entries.iter().copied(), self.options.api);
-        match http::post(client, &self.url, authorization, body).await {
+        let request = Request::new(self.url.clone(), JSON, body.into())
+            .header("authorization", authorization.clone())
+            .header("accept", HeaderValue::from_static(JSON));
+        match client.post(request).await {
             Ok(answer) => {
                 let verdict = judge(&answer, entries, token);
-                if let Some(wait) = answer.wait {
+                if let Some(wait) = limits::wait(&answer) {
                     let why = format!("{} has said to wait (answered {})", self.url, answer.status);
                     self.pause = Instant::now().checked_add(wait).map(|until| (until, why));
                 }
@@ -166,58 +166,33 @@ impl Backend for Librato {
         if self.authorization.is_none() {
             self.connect().await?;
         }
-        let Payload { entries, mut refused } = self.prepare(batch);
-        let all: Vec<usize> = (0..entries.len()).collect();
-        let mut parts: Vec<Vec<usize>> = all.chunks(MOST_ENTRIES).rev().map(<[usize]>::to_vec).collect();
-        let mut progress = !refused.is_empty();
-        let mut stopped = None;
-        let began = Instant::now();
-        for _ in 0..MOST_REQUESTS {
-            if progress && began.elapsed() > MOST_TIME {
-                break;
-            }
-            let Some(part) = parts.pop() else { break };
+        let Payload { entries, refused } = self.prepare(batch);
+        let mut submission = Submission::new(entries.len(), MOST_ENTRIES);
+        while let Some(part) = submission.next() {
             if let Some((left, why)) = self.pause_left() {
-                stopped = Some(BackendError::Retry { why: why.to_owned(), after: Some(left) });
-                parts.push(part);
+                let why = BackendError::Retry { why: why.to_owned(), after: Some(left) };
+                submission.later(part, why);
                 break;
             }
             let sent: Vec<&Entry> = part.iter().map(|&i| &entries[i]).collect();
             match self.post(&sent).await {
                 Verdict::Accepted => {
                     self.sent.extend(sent.iter().map(|e| (e.key, e.kind)));
-                    progress = true;
+                    submission.accepted();
                 }
                 Verdict::Later(why) => {
                     let after = self.pause_left().map(|(left, _)| left);
-                    stopped = Some(BackendError::Retry { why, after });
-                    parts.push(part);
-                    break;
+                    submission.later(part, BackendError::Retry { why, after });
                 }
                 Verdict::Wrong { why, meant, only_times } => {
                     match split(&entries, &part, &meant, only_times) {
-                        Next::Try(groups) => parts.extend(groups),
-                        Next::Refuse => {
-                            let indices = sent.iter().flat_map(|e| &e.indices);
-                            refused.extend(indices.map(|&i| (i, why.clone())));
-                            progress = true;
-                        }
+                        Next::Try(groups) => submission.again(groups),
+                        Next::Refuse => submission.refused(part, &why),
                     }
                 }
             }
         }
-        let mut retry: Vec<usize> =
-            parts.iter().flatten().flat_map(|&entry| entries[entry].indices.iter().copied()).collect();
-        match stopped {
-            // What went through goes through again then, and is stored over itself.
-            Some(why) if !progress => Err(why),
-            _ if refused.is_empty() && retry.is_empty() => Ok(Accepted::All),
-            _ => {
-                refused.sort();
-                retry.sort_unstable();
-                Ok(Accepted::Partly { refused, retry })
-            }
-        }
+        submission.end_with(refused, |entry| entries[entry].indices.iter().copied())
     }
 
     fn render(&self, batch: &Batch) -> String {

@@ -1,37 +1,33 @@
 //! What can be wrong before anything is sent.
 
-use std::path::PathBuf;
-
 use crate::token;
 
 /// Why the backend cannot start. Each message fits after "failed to".
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The token file cannot be used.
-    TokenFile {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
     /// No user name was given.
     NoUsername,
     /// No token was given.
     NoToken,
-    /// The HTTP client cannot be set up.
-    Http(String),
+    /// The token file cannot be used, or the HTTP client cannot be set up.
+    Http(zibrato_http::Error),
 }
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Error::TokenFile { path, why } => write!(f, "read the token file {}: {why}", path.display()),
             Error::NoUsername => f.write_str("log in: no user name; give --username or set LIBRATO_USERNAME"),
             Error::NoToken => write!(f, "log in: no token; give --token-file or set {}", token::VARIABLE),
-            Error::Http(why) => write!(f, "set up the HTTP client: {why}"),
+            Error::Http(why) => why.fmt(f),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+impl From<zibrato_http::Error> for Error {
+    fn from(why: zibrato_http::Error) -> Error {
+        Error::Http(why)
+    }
+}

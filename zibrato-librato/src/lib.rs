@@ -9,7 +9,7 @@ mod backend;
 #[cfg(feature = "endpoint")]
 pub mod endpoint;
 mod error;
-mod http;
+mod limits;
 mod naming;
 mod number;
 mod options;

@@ -1,12 +1,9 @@
 //! What an answer means for the measurements of its request.
 
 use serde_json::Value;
+use zibrato_http::{Answer, Secret};
 
-use crate::Token;
-use crate::http::Answer;
 use crate::payload::Entry;
-
-const MOST_CHARACTERS: usize = 300;
 
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,10 +24,11 @@ pub(crate) enum Verdict {
 }
 
 /// Judges an answer to a request with these entries.
-pub(crate) fn judge(answer: &Answer, entries: &[&Entry], token: &Token) -> Verdict {
+pub(crate) fn judge(answer: &Answer, entries: &[&Entry], token: &Secret) -> Verdict {
     let body: Option<Value> = serde_json::from_str(&answer.body).ok();
     let errors = body.as_ref().and_then(|b| b.get("errors"));
-    let said = || token.hide_in(&said(answer, errors));
+    let text = errors.map_or_else(|| answer.body.clone(), Value::to_string);
+    let said = || token.hide_in(&answer.said(&text));
     match answer.status {
         200..300 => {
             let failed = body
@@ -125,23 +123,11 @@ fn by_name(name: &str, entries: &[&Entry], meant: &mut Vec<usize>) {
     meant.extend(named.map(|(i, _)| i));
 }
 
-/// The answer as one line of bounded length.
-fn said(answer: &Answer, errors: Option<&Value>) -> String {
-    let text = errors.map_or_else(|| answer.body.clone(), Value::to_string);
-    let line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_CHARACTERS).collect();
-    let line = line.trim();
-    if line.is_empty() {
-        format!("answered {}", answer.status)
-    } else {
-        format!("answered {}: {line}", answer.status)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use zibrato_core::frame::Kind;
+    use zibrato_http::HeaderMap;
 
     use super::*;
 
@@ -159,8 +145,8 @@ mod tests {
 
     fn judged(status: u16, body: &str) -> Verdict {
         let entries = entries();
-        let answer = Answer { status, wait: None, body: body.into() };
-        judge(&answer, &entries.iter().collect::<Vec<_>>(), &Token::new("secret-token"))
+        let answer = Answer::new(status, HeaderMap::new(), body.into());
+        judge(&answer, &entries.iter().collect::<Vec<_>>(), &Secret::new("token", "secret-token"))
     }
 
     fn meant(body: &str) -> Vec<usize> {
