@@ -11,6 +11,7 @@ mod off;
 mod platforms;
 mod python;
 mod sanitize;
+mod servers;
 mod setup;
 mod shell;
 mod sizes;
@@ -67,6 +68,8 @@ enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Installs the servers that the backends' tests start: Debian's (as root), and those of npm and PyPI into `target/servers`.
+    Servers,
     /// Measures what a call site and the facade add to a program: bytes, and time to compile.
     Sizes {
         /// How often each compilation is timed, of which the shortest counts; 0 leaves it out.
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         Command::Instructions { .. } => instructions::count(Then::Nothing),
         Command::Sizes { rounds, update } => sizes::sizes(rounds, update),
         Command::Soak { seconds } => soak::clock(seconds),
+        Command::Servers => servers::install(),
         Command::Fuzz { seconds, target } => fuzz::all(seconds, target.as_deref()),
         Command::Test { quick, only } => return test(quick, only),
     };

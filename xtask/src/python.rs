@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::setup;
-use crate::shell::{Failure, Outcome, cargo, command, root, run, target, works};
+use crate::shell::{Failure, cargo, command, read, root, run, target, works, write};
 use crate::steps::Done;
 
 /// The test vectors, and the clients against a model of a broker and against the real one.
@@ -20,10 +20,13 @@ pub(crate) fn check() -> Result<Done, Failure> {
 
 /// A virtual environment under `target` with what the client needs; gives its interpreter.
 pub(crate) fn environment() -> Result<PathBuf, Failure> {
-    let folder = target().join("python");
+    virtual_environment(&target().join("python"), &root().join("examples/python/requirements.txt"))
+}
+
+/// A virtual environment in `folder` with what the file `wanted` lists; gives its interpreter.
+pub(crate) fn virtual_environment(folder: &Path, wanted: &Path) -> Result<PathBuf, Failure> {
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let wanted = root().join("examples/python/requirements.txt");
-    let (stamp, wanted_text) = (folder.join("installed.txt"), read(&wanted)?);
+    let (stamp, wanted_text) = (folder.join("installed.txt"), read(wanted)?);
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted_text)
         && works(&mut command(&python, ["--version"]))
     {
@@ -31,22 +34,14 @@ pub(crate) fn environment() -> Result<PathBuf, Failure> {
     }
     let make = || {
         let interpreter = if cfg!(windows) { "python" } else { "python3" };
-        run(command(interpreter, ["-m", "venv", "--clear"]).arg(&folder))
+        run(command(interpreter, ["-m", "venv", "--clear"]).arg(folder))
     };
     if make().is_err() {
         // Debian's own interpreter keeps `venv` in a package apart, which brings the interpreter if need be.
         setup::install("python3-venv")?;
         make()?;
     }
-    run(command(&python, ["-m", "pip", "install", "--quiet", "--requirement"]).arg(&wanted))?;
+    run(command(&python, ["-m", "pip", "install", "--quiet", "--requirement"]).arg(wanted))?;
     write(&stamp, &wanted_text)?;
     Ok(python)
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|why| Failure(format!("read {}: {why}", path.display())))
-}
-
-fn write(path: &Path, text: &str) -> Outcome {
-    std::fs::write(path, text).map_err(|why| Failure(format!("write {}: {why}", path.display())))
 }

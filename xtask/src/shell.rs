@@ -77,6 +77,16 @@ pub(crate) fn works(command: &mut Command) -> bool {
     quiet.status().is_ok_and(|status| status.success())
 }
 
+/// What a file says.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|why| Failure(format!("read {}: {why}", path.display())))
+}
+
+/// Writes a file, over what is there.
+pub(crate) fn write(path: &Path, text: &str) -> Outcome {
+    std::fs::write(path, text).map_err(|why| Failure(format!("write {}: {why}", path.display())))
+}
+
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
