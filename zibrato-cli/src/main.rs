@@ -1,12 +1,12 @@
 //! The program `zibrato`: every part as a subcommand.
 
+mod backends;
 mod broker_option;
 mod demo;
 mod failure;
 mod figures;
 mod info;
 mod labels;
-mod librato;
 mod listener;
 mod measure;
 mod number;
@@ -51,8 +51,8 @@ Examples:
   zibrato broker --listen 0.0.0.0     for other machines too
   zibrato broker --legacy-port 5540   also for programs that use the old Zibrato")]
     Broker(zibrato_broker::Options),
-    /// Run the worker that flushes to Librato-compatible services
-    Librato(librato::Options),
+    #[command(flatten)]
+    Worker(backends::Worker),
     /// Print what passes a broker
     Tail(tail::Options),
     /// Measure something from a shell
@@ -70,7 +70,7 @@ Examples:
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Broker(options) => return zibrato_broker::main_with(&options),
-        Command::Librato(options) => return librato::main(options),
+        Command::Worker(worker) => return worker.main(),
         Command::Tail(options) => tail::main(&options),
         Command::Send(options) => send::main(&options),
         Command::Time(options) => time::main(&options),

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Subcommand;
 use zibrato_worker::Backend;
 
+use crate::backends::Reshard;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -15,7 +15,7 @@ Examples:
   zibrato state reshard librato --old all --new 1-of-2 2-of-2
   zibrato state reshard librato --old 1-of-2 2-of-2 --new all";
 
-const RESHARD_HELP: &str = "\
+pub(crate) const RESHARD_HELP: &str = "\
 Stop all workers of the old directories first, and give all of their directories. Start the new workers with
 --shard 1/N to N/N in the order of the new directories. Nothing is sent twice or left out; should it be
 interrupted, the same command goes on where it stopped.";
@@ -30,25 +30,13 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Move the state of workers that share a load to another number of workers
+    /// Move the state of workers that share a load to another number of workers; with the options they run with
     #[command(subcommand, after_help = RESHARD_HELP)]
     Reshard(Reshard),
 }
 
-#[derive(Debug, Subcommand)]
-enum Reshard {
-    /// Of the worker that flushes to Librato-compatible services, with the options that it runs with
-    #[command(after_help = RESHARD_HELP)]
-    Librato {
-        #[command(flatten)]
-        directories: Directories,
-        #[command(flatten)]
-        librato: zibrato_librato::Options,
-    },
-}
-
 #[derive(Debug, clap::Args)]
-struct Directories {
+pub(crate) struct Directories {
     /// The state directories of all present workers
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     old: Vec<PathBuf>,
@@ -60,15 +48,11 @@ struct Directories {
 
 pub(crate) fn main(options: Options) -> Result<ExitCode, Failure> {
     match options.command {
-        Command::Reshard(Reshard::Librato { directories, librato }) => {
-            // Only how it names series matters here, and that does not depend on its period.
-            let backend = zibrato_librato::Librato::new(librato, Duration::from_secs(60));
-            reshard(&directories, &backend.map_err(|why| Failure::To(why.to_string()))?)
-        }
+        Command::Reshard(backend) => backend.main(),
     }
 }
 
-fn reshard<B: Backend>(directories: &Directories, backend: &B) -> Result<ExitCode, Failure> {
+pub(crate) fn reshard<B: Backend>(directories: &Directories, backend: &B) -> Result<ExitCode, Failure> {
     let old: Vec<&Path> = directories.old.iter().map(PathBuf::as_path).collect();
     let new: Vec<&Path> = directories.new.iter().map(PathBuf::as_path).collect();
     let done = zibrato_worker::reshard(&old, &new, backend).map_err(|why| Failure::To(why.to_string()))?;

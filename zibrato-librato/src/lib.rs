@@ -22,5 +22,4 @@ mod verdict;
 pub use backend::Librato;
 pub use error::Error;
 pub use options::{Api, Options};
-pub use program::main_with;
 pub use token::Token;

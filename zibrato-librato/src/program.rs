@@ -1,24 +1,22 @@
-//! Running as a program.
+//! The worker's part of a program.
 
-use std::process::ExitCode;
+use zibrato_worker::{BackendOptions, OpenError};
 
-use crate::{Error, Librato, Options};
+use crate::{Librato, Options};
 
-/// Runs the worker as a program until INT, TERM or QUIT, for the program `zibrato-librato` and the subcommand
-/// `zibrato librato`. Without user name or token it says so and fails, except for `--dry-run`.
-pub fn main_with(worker: zibrato_worker::Options, options: Options) -> ExitCode {
-    let ready = || -> Result<Librato, Error> {
-        let backend = Librato::new(options, worker.flush)?;
+impl BackendOptions for Options {
+    type Backend = Librato;
+    const ABOUT: &'static str = "Flush to Librato-compatible services";
+    const EXAMPLES: &'static str = "\
+--username me@example.org --token-file ~/.librato
+--url https://metrics.example.org --api measurements --flush 60
+--dry-run           print what would be sent";
+
+    fn open(self, worker: &zibrato_worker::Options) -> Result<Librato, OpenError> {
+        let backend = Librato::new(self, worker.flush)?;
         if !worker.dry_run {
             backend.check_credentials()?;
         }
         Ok(backend)
-    };
-    match ready() {
-        Ok(backend) => zibrato_worker::main_with(worker, backend),
-        Err(why) => {
-            eprintln!("zibrato-librato: failed to {why}");
-            ExitCode::FAILURE
-        }
     }
 }

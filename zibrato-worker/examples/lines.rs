@@ -5,8 +5,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use zibrato_worker::{Accepted, Backend, BackendError, Batch, Options, Value, main_with};
+use zibrato_worker::{
+    Accepted, Backend, BackendError, BackendOptions, Batch, OpenError, Options, Value, main_of,
+};
 
 struct Lines;
 
@@ -29,12 +30,20 @@ impl Backend for Lines {
     }
 }
 
-#[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    worker: Options,
+#[derive(clap::Args)]
+#[group(skip)]
+struct LinesOptions {}
+
+impl BackendOptions for LinesOptions {
+    type Backend = Lines;
+    const ABOUT: &'static str = "Print what counters increase by";
+    const EXAMPLES: &'static str = "--flush 1";
+
+    fn open(self, _: &Options) -> Result<Lines, OpenError> {
+        Ok(Lines)
+    }
 }
 
 fn main() -> ExitCode {
-    main_with(Arguments::parse().worker, Lines)
+    main_of::<LinesOptions>()
 }

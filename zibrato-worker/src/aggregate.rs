@@ -4,13 +4,46 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::mem::discriminant;
 
-use zibrato_core::frame::Kind;
-use zibrato_core::ledger::{Change, Delta, Ledger};
+use zibrato_core::frame::{Key, Kind};
+use zibrato_core::ledger::{Change, Delta, Ledger, Origin};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Temporality};
 use crate::batch::{GaugeSummary, Measurement, Series, Summary, Value};
 use crate::dead_letter::DeadLetter;
-use crate::shard::series_of;
+use crate::shape::Shape;
+use crate::shard::{hash, measured, series_of, stored};
+use crate::totals::{Advance, Totals, Touched, zero};
+
+/// What measurements are made with.
+pub(crate) struct Making<'a, B> {
+    pub(crate) backend: &'a B,
+    pub(crate) shape: &'a Shape,
+    pub(crate) ledger: &'a Ledger,
+    /// When the period began.
+    pub(crate) from: u64,
+}
+
+impl<B: Backend> Making<'_, B> {
+    /// The measurement of a metric, perhaps with why the backend cannot store it; `None` if it is left out.
+    fn make(&self, origin: &Origin, key: &Key, value: Value) -> Option<(Measurement, Result<(), String>)> {
+        let mut series = measured(key);
+        if !self.shape.apply(&mut series, Some(origin.instance)) {
+            return None;
+        }
+        let (series, storable) = stored(self.backend, series);
+        let described = self.ledger.description(&key.name);
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_string());
+        let measurement = Measurement {
+            series,
+            level: origin.level.to_string(),
+            unit: described.and_then(|described| text(&described.unit)),
+            help: described.and_then(|described| text(&described.help)),
+            since: self.from,
+            value,
+        };
+        Some((measurement, storable))
+    }
+}
 
 /// Measurements of a period, and those that the backend cannot store.
 #[derive(Debug, Default)]
@@ -20,47 +53,67 @@ pub(crate) struct Aggregate {
 }
 
 /// Adds up what happened by the series as the backend stores it.
-pub(crate) fn aggregate<B: Backend>(deltas: &[Delta], ledger: &Ledger, backend: &B) -> Aggregate {
+pub(crate) fn aggregate<B: Backend>(deltas: &[Delta], making: &Making<'_, B>) -> Aggregate {
+    let (adder, dead) = add_all(deltas, making);
+    Aggregate { measurements: adder.finish(), dead }
+}
+
+/// The same, carried over to the totals of the series, to which belong those of `alive` metrics.
+pub(crate) fn advance<'a, B: Backend>(
+    deltas: &[Delta],
+    alive: impl Iterator<Item = (&'a Origin, &'a Key)>,
+    making: &Making<'_, B>,
+    totals: &Totals,
+    ran: u64,
+) -> Advance {
+    let dealt = |key| hash(&series_of(making.backend, key).0);
+    let (adder, dead) = add_all(deltas, making);
+    let mut hashes = BTreeMap::new();
+    for Delta { origin, key, .. } in deltas {
+        if let Some(value) = zero(key.kind)
+            && let Some((Measurement { series, .. }, Ok(()))) = making.make(origin, key, value)
+        {
+            hashes.entry(series).or_insert_with(|| dealt(key));
+        }
+    }
+    let happened = adder.finish().into_iter().map(|measurement| {
+        let dealt = hashes.get(&measurement.series).copied().unwrap_or_default();
+        Touched { measurement, dealt }
+    });
+    let alive = alive.filter_map(|(origin, key)| {
+        let (measurement, storable) = making.make(origin, key, zero(key.kind)?)?;
+        storable.ok()?;
+        Some(Touched { measurement, dealt: dealt(key) })
+    });
+    let mut advance = totals.advance(happened, alive, making.from, ran);
+    advance.dead.extend(dead);
+    advance
+}
+
+fn add_all<B: Backend>(deltas: &[Delta], making: &Making<'_, B>) -> (Adder, Vec<DeadLetter>) {
     let mut adder = Adder::default();
     let mut dead = Vec::new();
     // Of a gauge the value that was set last counts, whichever instance set it.
     let mut gauges = Vec::new();
+    let mut add = |delta: &Delta| {
+        let value = value_of(delta.key.kind, &delta.change);
+        match making.make(&delta.origin, &delta.key, value) {
+            None => {}
+            Some((measurement, Ok(()))) => adder.add(measurement),
+            Some((measurement, Err(reason))) => dead.push(DeadLetter { measurement, reason }),
+        }
+    };
     for delta in deltas {
         if let Change::Gauge { set_at, .. } = delta.change {
             gauges.push((set_at, delta));
-            continue;
+        } else {
+            add(delta);
         }
-        add(delta, ledger, backend, &mut adder, &mut dead);
     }
     gauges.sort_by_key(|(set_at, _)| *set_at);
-    for (_, delta) in gauges {
-        add(delta, ledger, backend, &mut adder, &mut dead);
-    }
+    gauges.into_iter().for_each(|(_, delta)| add(delta));
     dead.extend(std::mem::take(&mut adder.refused));
-    Aggregate { measurements: adder.finish(), dead }
-}
-
-fn add<B: Backend>(
-    delta: &Delta,
-    ledger: &Ledger,
-    backend: &B,
-    adder: &mut Adder,
-    dead: &mut Vec<DeadLetter>,
-) {
-    let (series, storable) = series_of(backend, &delta.key);
-    let described = ledger.description(&delta.key.name);
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_string());
-    let measurement = Measurement {
-        series,
-        level: delta.origin.level.to_string(),
-        unit: described.and_then(|described| text(&described.unit)),
-        help: described.and_then(|described| text(&described.help)),
-        value: value_of(delta.key.kind, &delta.change),
-    };
-    match storable {
-        Ok(()) => adder.add(measurement),
-        Err(reason) => dead.push(DeadLetter { measurement, reason }),
-    }
+    (adder, dead)
 }
 
 fn value_of(kind: Kind, change: &Change) -> Value {
@@ -81,8 +134,33 @@ fn value_of(kind: Kind, change: &Change) -> Value {
     }
 }
 
+/// Makes one period of measurements of several, older ones first.
+pub(crate) fn merge(
+    measurements: impl IntoIterator<Item = Measurement>,
+    temporality: Temporality,
+) -> Vec<Measurement> {
+    match temporality {
+        Temporality::Delta => sums(measurements),
+        Temporality::Cumulative => newest(measurements),
+    }
+}
+
+/// The newest total of each series, and all points.
+fn newest(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measurement> {
+    let mut series = BTreeMap::new();
+    let mut points = Vec::new();
+    for measurement in measurements {
+        if let Value::Point { .. } = measurement.value {
+            points.push(measurement);
+        } else {
+            series.insert((measurement.series.clone(), kind_of(&measurement.value)), measurement);
+        }
+    }
+    series.into_values().chain(points).collect()
+}
+
 /// Adds up measurements of one or several periods, older ones first.
-pub(crate) fn merge(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measurement> {
+fn sums(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measurement> {
     let mut adder = Adder::default();
     measurements.into_iter().for_each(|measurement| adder.add(measurement));
     // What is of another kind than the rest of its series stands beside it, as it did before.
@@ -150,13 +228,13 @@ pub(crate) fn kind_of(value: &Value) -> Kind {
 
 /// Whether two values of one series make one: those of one kind, and counters and updown counters of a backend that
 /// has one series for both.
-fn are_added(one: &Value, other: &Value) -> bool {
+pub(crate) fn are_added(one: &Value, other: &Value) -> bool {
     let total = |value: &Value| matches!(value, Value::Counter(_) | Value::Updown(_));
     discriminant(one) == discriminant(other) || (total(one) && total(other))
 }
 
 /// Adds a later or simultaneous value.
-fn absorb(sum: &mut Value, more: Value) {
+pub(crate) fn absorb(sum: &mut Value, more: Value) {
     match (sum, more) {
         (Value::Counter(sum), Value::Counter(more))
         | (Value::Updown(sum), Value::Updown(more) | Value::Counter(more)) => {
@@ -198,7 +276,7 @@ mod tests {
 
     fn measurement(name: &str, value: Value) -> Measurement {
         let series = Series { name: name.into(), source: "s".into(), tags: vec![], kind: kind_of(&value) };
-        Measurement { series, level: "info".into(), unit: None, help: None, value }
+        Measurement { series, level: "info".into(), unit: None, help: None, since: 0, value }
     }
 
     #[test]
@@ -215,7 +293,7 @@ mod tests {
             }
         };
         let gauge = |last, statistics| Value::Gauge(GaugeSummary { last, statistics });
-        let merged = merge([
+        let merged = sums([
             measurement("c", Value::Counter(Total::whole(2))),
             measurement("t", Value::Timer(summary(&[1.0, 5.0], false))),
             measurement("g", gauge(1.0, Some((2, 3.0, 1.0, 2.0)))),
@@ -251,7 +329,7 @@ mod tests {
                 measurement.series.kind = Kind::Counter;
                 measurement
             };
-            let merged = |wholes: [i64; 2]| merge(totals.iter().zip(wholes).map(of_one_series));
+            let merged = |wholes: [i64; 2]| sums(totals.iter().zip(wholes).map(of_one_series));
             assert_eq!(merged([5, 2])[0].value, Value::Updown(Total::whole(7)));
             assert_eq!(merged([2, -2]), []);
         }
@@ -269,7 +347,7 @@ mod tests {
         assert_eq!(adder.finish().len(), 1);
         let mut other = measurement("a", Value::Gauge(GaugeSummary { last: 1.0, statistics: None }));
         other.series.kind = Kind::Counter;
-        let merged = merge([measurement("a", Value::Counter(Total::whole(2))), other]);
+        let merged = sums([measurement("a", Value::Counter(Total::whole(2))), other]);
         assert_eq!(merged.len(), 2, "merging batches drops nothing");
     }
 }

@@ -5,6 +5,18 @@ use std::time::Duration;
 
 use crate::batch::{Batch, Series};
 
+/// What the values of counters, updown counters, timers and distributions tell of. The terms are OpenTelemetry's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Temporality {
+    /// Of what happened since the batch before. A batch has the series to which something happened.
+    #[default]
+    Delta,
+    /// Of all that happened since the series began, at [`since`](crate::Measurement::since), added up over all
+    /// programs that measured it, also those that are gone. A batch has the series of all programs that were heard
+    /// since the batch before, whether or not anything happened.
+    Cumulative,
+}
+
 /// A service that takes measurements.
 ///
 /// The kit calls one method at a time, always with the oldest batch that is not yet accepted. A batch that is sent
@@ -24,6 +36,19 @@ pub trait Backend: Send + 'static {
     fn series(&self, series: &mut Series) -> Result<(), String> {
         let _ = series;
         Ok(())
+    }
+
+    /// What the service is to be told of; [`Temporality::Delta`] by default. The same for as long as a state directory
+    /// is in use, or totals begin anew.
+    fn temporality(&self) -> Temporality {
+        Temporality::Delta
+    }
+
+    /// Takes the totals of all series as they were when the batch of this time was made, before the first batch of a
+    /// [cumulative](Temporality::Cumulative) backend is sent. Batches that were not sent before the restart are sent
+    /// again after it, with earlier times. Does nothing by default.
+    fn restore(&mut self, totals: Batch) {
+        let _ = totals;
     }
 
     /// The smallest step between two times of a series that the service tells apart; 1 s by default.

@@ -41,6 +41,9 @@ pub struct Measurement {
     pub unit: Option<String>,
     /// What it means, in a sentence for people, where the program described it.
     pub help: Option<String>,
+    /// Since when `value` is added up, in nanoseconds since 1970 UTC: the batch's `from`, or where the backend is told
+    /// totals, when the series' total was zero. Without meaning for gauges and points.
+    pub since: u64,
     /// What happened.
     pub value: Value,
 }

@@ -107,6 +107,7 @@ mod tests {
                 level: "info".into(),
                 unit: None,
                 help: None,
+                since: 0,
                 value: Value::Counter(Total::whole(5)),
             },
             reason: "no such name".into(),

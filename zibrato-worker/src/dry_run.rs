@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::backend::{Accepted, Backend, BackendError};
+use crate::backend::{Accepted, Backend, BackendError, Temporality};
 use crate::batch::{Batch, Series};
 use crate::error::Error;
 
@@ -15,6 +15,14 @@ impl<B: Backend> Backend for DryRun<B> {
 
     fn series(&self, series: &mut Series) -> Result<(), String> {
         self.0.series(series)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.0.temporality()
+    }
+
+    fn restore(&mut self, totals: Batch) {
+        self.0.restore(totals);
     }
 
     fn resolution(&self) -> std::time::Duration {

@@ -1,12 +1,13 @@
 //! The kit for Zibrato workers: ledger, settling through an outbox, retries, the [`Backend`] trait.
 //!
-//! Who writes a worker implements [`Backend`] for the service that the measurements go to; everything else is
-//! here and the same for every worker: [options](Options), subscribing, merging, settling, the state directory with
-//! its outbox, retries, dead letters, `--dry-run`, shards, and a clean end.
+//! Who writes a worker implements [`Backend`] for the service that the measurements go to, and [`BackendOptions`] for
+//! what it can be told; everything else is here and the same for every worker: [options](Options), subscribing,
+//! merging, settling, the state directory with its outbox, retries, dead letters, `--dry-run`, shards, and a clean end.
 //!
 //! ```no_run
-//! use clap::Parser;
-//! use zibrato_worker::{Accepted, Backend, BackendError, Batch, Options, Value, main_with};
+//! use zibrato_worker::{
+//!     Accepted, Backend, BackendError, BackendOptions, Batch, OpenError, Options, Value, main_of,
+//! };
 //!
 //! struct Lines;
 //!
@@ -27,14 +28,22 @@
 //!     }
 //! }
 //!
-//! #[derive(Parser)]
-//! struct Arguments {
-//!     #[command(flatten)]
-//!     worker: Options,
+//! #[derive(clap::Args)]
+//! #[group(skip)]
+//! struct LinesOptions {}
+//!
+//! impl BackendOptions for LinesOptions {
+//!     type Backend = Lines;
+//!     const ABOUT: &'static str = "Print what counters increase by";
+//!     const EXAMPLES: &'static str = "--flush 1";
+//!
+//!     fn open(self, _: &Options) -> Result<Lines, OpenError> {
+//!         Ok(Lines)
+//!     }
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     main_with(Arguments::parse().worker, Lines)
+//!     main_of::<LinesOptions>()
 //! }
 //! ```
 //!
@@ -44,6 +53,7 @@
 mod aggregate;
 mod asking;
 mod backend;
+mod backend_options;
 mod backoff;
 mod batch;
 mod complaints;
@@ -56,14 +66,17 @@ mod program;
 mod run;
 mod sender;
 mod settle;
+mod shape;
 mod shard;
 mod state;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod totals;
 
 pub use asking::Asking;
-pub use backend::{Accepted, Backend, BackendError};
+pub use backend::{Accepted, Backend, BackendError, Temporality};
+pub use backend_options::{Arguments, BackendOptions, OpenError, examples, main_of};
 pub use batch::{Batch, GaugeSummary, Measurement, Series, Statistics, Summary, Value};
 pub use error::Error;
 pub use options::Options;
@@ -71,6 +84,7 @@ pub use program::{main_with, stop_signal};
 pub use run::run;
 pub use sender::{Sender, Sent};
 pub use settle::{Outcome, Rules, Settler};
+pub use shape::{AddedTag, Rename, Selector, Shape};
 pub use shard::Shard;
 pub use state::{Resharded, State, reshard};
 pub use status::{Figures, Status};

@@ -9,6 +9,7 @@ use zibrato_core::level::Levels;
 use zibrato_transport::Broker;
 
 use crate::error::Error;
+use crate::shape::{AddedTag, Rename, Selector, Shape};
 use crate::shard::Shard;
 
 /// The options of every worker program. Each has a twin in the environment, which the command line overrides.
@@ -39,7 +40,25 @@ pub struct Options {
     /// How many unsent batches may wait in the state directory
     #[arg(long, env = "ZIBRATO_OUTBOX_LIMIT", default_value = "1000", value_name = "BATCHES", value_parser = some)]
     pub outbox_limit: usize,
+    /// Send only these, of all names and tags: NAME{TAG=VALUE,...} with * and ?, several apart by ;
+    #[arg(long, env = "ZIBRATO_KEEP", value_name = "SELECTOR", value_delimiter = ';', help_heading = SHAPE)]
+    pub keep: Vec<Selector>,
+    /// Send none of these, in the same form
+    #[arg(long, env = "ZIBRATO_DROP", value_name = "SELECTOR", value_delimiter = ';', help_heading = SHAPE)]
+    pub drop: Vec<Selector>,
+    /// Send under another name: FROM=TO, as in web.*=site.*, the first that fits; several apart by ;
+    #[arg(long, env = "ZIBRATO_RENAME", value_name = "FROM=TO", value_delimiter = ';', help_heading = SHAPE)]
+    pub rename: Vec<Rename>,
+    /// Add a tag to what has none of its name: NAME=VALUE, several apart by ;
+    #[arg(long, env = "ZIBRATO_TAG", value_name = "NAME=VALUE", value_delimiter = ';', help_heading = SHAPE)]
+    pub tag: Vec<AddedTag>,
+    /// Add a tag of this name that says which start of which program has measured
+    #[arg(long, env = "ZIBRATO_INSTANCE_TAG", value_name = "NAME", help_heading = SHAPE)]
+    pub instance_tag: Option<String>,
 }
+
+/// Over what changes measurements on their way, in `--help`.
+const SHAPE: &str = "What is sent";
 
 impl Default for Options {
     fn default() -> Self {
@@ -52,6 +71,11 @@ impl Default for Options {
             verbose: 0,
             shard: Shard::WHOLE,
             outbox_limit: 1000,
+            keep: Vec::new(),
+            drop: Vec::new(),
+            rename: Vec::new(),
+            tag: Vec::new(),
+            instance_tag: None,
         }
     }
 }
@@ -59,6 +83,24 @@ impl Default for Options {
 impl Options {
     pub(crate) fn brokers(&self) -> Result<Vec<Broker>, Error> {
         zibrato_transport::parse_brokers(&self.broker).map_err(|why| Error::Option { why: why.to_string() })
+    }
+
+    /// What is left out, renamed and added.
+    ///
+    /// # Errors
+    /// When series of several shards could become one.
+    pub fn shape(&self) -> Result<Shape, Error> {
+        if self.shard != Shard::WHOLE && !self.rename.is_empty() {
+            let why = "--rename could make one series of those of several shards; leave it or --shard away";
+            return Err(Error::Option { why: why.into() });
+        }
+        Ok(Shape {
+            keep: self.keep.clone(),
+            drop: self.drop.clone(),
+            rename: self.rename.clone(),
+            tags: self.tag.clone(),
+            instance_tag: self.instance_tag.clone(),
+        })
     }
 
     /// The state directory of the backend `name`: the one given, or one in the place for state of the service

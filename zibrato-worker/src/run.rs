@@ -17,7 +17,7 @@ use zibrato_core::level::{self, Levels};
 use zibrato_transport::{Asker, Broker, Event, Subscriber};
 
 use crate::asking::{Asking, INTERVAL};
-use crate::backend::Backend;
+use crate::backend::{Backend, Temporality};
 use crate::complaints::Complaints;
 use crate::dry_run::{self, DryRun};
 use crate::error::Error;
@@ -68,17 +68,23 @@ pub async fn run<B: Backend>(
 
 async fn run_in<B: Backend>(
     options: Options,
-    backend: B,
+    mut backend: B,
     directory: &std::path::Path,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let brokers = options.brokers()?;
     let fresh = Rules::default().fresh.max(2 * options.flush.as_nanos() as u64);
     let rules = Rules { outbox_limit: options.outbox_limit, fresh, ..Rules::default() };
+    let shape = options.shape()?;
     let (directory, levels, shard) = (directory.to_path_buf(), options.levels.clone(), options.shard);
-    let settler = blocking(move || {
+    let (settler, backend) = blocking(move || {
         let state = State::open(&directory, B::NAME, shard)?;
-        Settler::new(state, &levels, rules, now())
+        let mut settler = Settler::new(state, &levels, rules, now())?;
+        settler.set_shape(shape);
+        if backend.temporality() == Temporality::Cumulative {
+            backend.restore(settler.restored()?);
+        }
+        Ok((settler, backend))
     })
     .await?;
     tracing::info!(

@@ -4,12 +4,15 @@ use zibrato_core::frame::Frame;
 use zibrato_core::ledger::{Arrival, Counts, HORIZON, Ledger, Settlement, Slacks};
 use zibrato_core::level::Levels;
 
-use crate::aggregate::{Aggregate, aggregate, chunks};
-use crate::backend::Backend;
+use crate::aggregate::{self, Aggregate, Making, aggregate, chunks};
+use crate::backend::{Backend, Temporality};
+use crate::batch::Batch;
 use crate::dead_letter::DeadLetters;
 use crate::error::Error;
+use crate::shape::Shape;
 use crate::shard::Dealer;
 use crate::state::{State, Step};
+use crate::totals::{Advance, Totals};
 
 const SECOND: u64 = 1_000_000_000;
 /// How long settled totals stay in memory that is not heard of, on the forgetting clock.
@@ -76,7 +79,11 @@ pub struct Settler {
     dealer: Dealer,
     dead_letters: DeadLetters,
     rules: Rules,
+    shape: Shape,
+    /// Read when they are first needed: only some backends are told totals.
+    totals: Option<Totals>,
     last_time: Option<u64>,
+    began: u64,
 }
 
 impl Settler {
@@ -96,7 +103,24 @@ impl Settler {
             last_time: state.last_time()?,
             state,
             rules,
+            shape: Shape::default(),
+            totals: None,
+            began: now,
         })
+    }
+
+    /// The totals of all series, as one batch of the time of the newest one; empty where totals were never asked for.
+    ///
+    /// # Errors
+    /// When the state directory cannot be read.
+    pub fn restored(&self) -> Result<Batch, Error> {
+        let measurements = self.state.totals()?.into_iter().map(|running| running.measurement).collect();
+        Ok(Batch { id: 0, from: 0, time: self.last_time.unwrap_or(0), measurements })
+    }
+
+    /// Sets what is left out, renamed and added from the next settling on.
+    pub fn set_shape(&mut self, shape: Shape) {
+        self.shape = shape;
     }
 
     /// What is in memory.
@@ -189,25 +213,45 @@ impl Settler {
         let time = time.max(earliest);
         let limit = self.rules.outbox_limit.max(1);
         if self.state.waiting()? >= limit {
-            self.state.merge_unsent(backend.batch_size())?;
+            self.state.merge_unsent(backend.batch_size(), backend.temporality())?;
             if self.state.waiting()? >= limit {
                 return Ok(Outcome::Full);
             }
         }
+        let totals = match (backend.temporality(), &mut self.totals) {
+            (Temporality::Delta, _) => None,
+            (Temporality::Cumulative, Some(totals)) => Some(totals),
+            (Temporality::Cumulative, none) => Some(none.insert(Totals::new(self.state.totals()?))),
+        };
         let ran = self.ledger.settled().ran;
         let settling = self.ledger.settle(now.saturating_sub(self.rules.fresh));
         let Settlement { deltas, entries } = settling.settlement();
         if entries.is_empty() {
             return Ok(Outcome::Nothing);
         }
-        let Aggregate { measurements, dead } = aggregate(deltas, settling.ledger(), backend);
+        let from = self.last_time.unwrap_or(if totals.is_some() { self.began.min(time - 1) } else { 0 });
+        let making = Making { backend, shape: &self.shape, ledger: settling.ledger(), from };
+        let mut advance = Advance::default();
+        let (measurements, dead) = match &totals {
+            None => {
+                let Aggregate { measurements, dead } = aggregate(deltas, &making);
+                (measurements, dead)
+            }
+            Some(totals) => {
+                advance = aggregate::advance(deltas, settling.alive(), &making, totals, ran);
+                (std::mem::take(&mut advance.measurements), std::mem::take(&mut advance.dead))
+            }
+        };
         let outcome_measurements = measurements.len();
         let chunks = chunks(measurements, backend.batch_size());
         // Rather twice after a crash than not at all.
         self.dead_letters.write(time, &dead)?;
         let period = (self.last_time.unwrap_or(0), time);
-        self.state.settle(&Step { entries, chunks: &chunks, period, ran })?;
+        self.state.settle(&Step { entries, chunks: &chunks, totals: &advance.changed, period, ran })?;
         settling.commit();
+        if let Some(totals) = totals {
+            totals.commit(advance);
+        }
         if !chunks.is_empty() {
             self.last_time = Some(time);
         }
@@ -232,6 +276,11 @@ impl Settler {
         self.state.forget(&gone, horizon, retired, ran)?;
         self.ledger.forget(&gone, horizon);
         self.ledger.forget_retired(retired);
+        if let Some(totals) = &mut self.totals {
+            let oldest = ran.saturating_sub(self.rules.horizon);
+            self.state.forget_totals(totals.heard_after(oldest), oldest)?;
+            totals.forget(oldest);
+        }
         self.ledger.release(IDLE);
         Ok(gone.len())
     }

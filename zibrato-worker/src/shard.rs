@@ -35,7 +35,11 @@ impl Shard {
 
     /// Whether a series, as the backend stores it, is this shard's.
     pub fn has(self, series: &Series) -> bool {
-        self.count == 1 || hash(series) % u64::from(self.count) == u64::from(self.index - 1)
+        self.count == 1 || self.has_hash(hash(series))
+    }
+
+    pub(crate) fn has_hash(self, hash: u64) -> bool {
+        hash % u64::from(self.count) == u64::from(self.index - 1)
     }
 }
 
@@ -57,7 +61,7 @@ impl std::str::FromStr for Shard {
 
 /// FNV-1a with a final mix: the same on every machine and in every version, because it decides who has settled
 /// what. The kind is left out: where a backend tells kinds apart, nothing is lost by keeping them together.
-fn hash(series: &Series) -> u64 {
+pub(crate) fn hash(series: &Series) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut add = |text: &str| {
         // No byte of UTF-8 is 255, so it ends each text.
@@ -78,19 +82,28 @@ fn hash(series: &Series) -> u64 {
 
 /// The series of a metric as the backend stores it, or as it was measured with why it cannot be stored.
 pub(crate) fn series_of<B: Backend>(backend: &B, key: &Key) -> (Series, Result<(), String>) {
-    let measured = Series {
+    stored(backend, measured(key))
+}
+
+/// The series of a metric as it was measured.
+pub(crate) fn measured(key: &Key) -> Series {
+    Series {
         name: key.name.to_string(),
         source: key.source.to_string(),
         tags: key.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         kind: key.kind,
-    };
-    let mut stored = measured.clone();
+    }
+}
+
+/// A series as the backend stores it, or as it is with why it cannot be stored.
+pub(crate) fn stored<B: Backend>(backend: &B, series: Series) -> (Series, Result<(), String>) {
+    let mut stored = series.clone();
     match backend.series(&mut stored) {
         Ok(()) => {
             stored.tags.sort();
             (stored, Ok(()))
         }
-        Err(why) => (measured, Err(why)),
+        Err(why) => (series, Err(why)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::backend::{Accepted, Backend, BackendError};
+use crate::backend::{Accepted, Backend, BackendError, Temporality};
 use crate::batch::{Batch, Measurement, Series, Value};
 
 /// What a [`Memory`] backend does next.
@@ -34,6 +34,7 @@ struct Kept {
     connects: usize,
     script: VecDeque<Act>,
     connect_fails: usize,
+    restored: Option<Batch>,
 }
 
 /// A backend that keeps what it accepted and fails as a script says. Clones share everything.
@@ -42,11 +43,17 @@ pub struct Memory {
     kept: Arc<Mutex<Kept>>,
     resolution: Duration,
     batch_size: usize,
+    temporality: Temporality,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Memory { kept: Arc::default(), resolution: Duration::from_secs(1), batch_size: 300 }
+        Memory {
+            kept: Arc::default(),
+            resolution: Duration::from_secs(1),
+            batch_size: 300,
+            temporality: Temporality::Delta,
+        }
     }
 }
 
@@ -64,6 +71,16 @@ impl Memory {
     /// The same with at most this many measurements in a batch; 300 without.
     pub fn with_batch_size(self, batch_size: usize) -> Self {
         Memory { batch_size, ..self }
+    }
+
+    /// The same that is told totals; what happened in each period without.
+    pub fn cumulative(self) -> Self {
+        Memory { temporality: Temporality::Cumulative, ..self }
+    }
+
+    /// The totals that it was given at its start.
+    pub fn restored(&self) -> Option<Batch> {
+        self.kept().restored.clone()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -145,6 +162,14 @@ impl Backend for Memory {
         }
         series.name = series.name.to_lowercase();
         Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.temporality
+    }
+
+    fn restore(&mut self, totals: Batch) {
+        self.kept().restored = Some(totals);
     }
 
     fn resolution(&self) -> Duration {

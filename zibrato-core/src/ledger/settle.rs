@@ -70,6 +70,18 @@ impl Settling<'_> {
         self.ledger
     }
 
+    /// The metrics, but gauges and retired ones, of the instances that were heard since they were last settled.
+    pub fn alive(&self) -> impl Iterator<Item = (&Origin, &Key)> {
+        let entries = self.settlement.entries.iter();
+        let entries =
+            entries.filter_map(|change| Some((&change.origin, self.ledger.entries.get(&change.origin)?)));
+        entries.flat_map(|(origin, entry)| {
+            let rows =
+                entry.rows.iter().filter(|(key, slot)| key.kind != Kind::Gauge && slot.retired.is_none());
+            rows.map(move |(key, _)| (origin, key))
+        })
+    }
+
     /// Makes it so.
     pub fn commit(self) -> Settlement {
         let Settling { ledger, settlement } = self;

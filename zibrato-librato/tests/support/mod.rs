@@ -45,7 +45,7 @@ pub fn series(name: &str, source: &str, kind: Kind) -> Series {
 }
 
 pub fn measurement(series: Series, value: Value) -> Measurement {
-    Measurement { series, level: "info".into(), unit: None, help: None, value }
+    Measurement { series, level: "info".into(), unit: None, help: None, since: 0, value }
 }
 
 pub fn counter(name: &str, whole: i64) -> Measurement {

@@ -35,6 +35,18 @@ pub(super) fn decode_key(mut bytes: &[u8]) -> Option<Key> {
     Some(Key { kind, name: name.into(), source: source.into(), tags, born })
 }
 
+/// The bytes of a series: an array of kind, name, source and all tag names and values.
+pub(super) fn encode_series(series: &Series) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    let _ = en::write_array_len(&mut out, 3 + 2 * series.tags.len() as u32);
+    let _ = en::write_uint(&mut out, series.kind as u64);
+    let tags = series.tags.iter().flat_map(|(name, value)| [name, value]);
+    for text in [&series.name, &series.source].into_iter().chain(tags) {
+        let _ = en::write_str(&mut out, text);
+    }
+    out
+}
+
 fn read_text<'a>(input: &mut &'a [u8]) -> Option<&'a str> {
     let length = de::read_str_len(input).ok()?;
     let (text, rest) = input.split_at_checked(length as usize)?;
@@ -69,6 +81,9 @@ struct StoredMeasurement {
     unit: Option<String>,
     value: StoredValue,
     help: Option<String>,
+    // Batches of before it was kept lack it.
+    #[serde(default)]
+    since: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,7 +120,7 @@ pub(super) fn decode_measurements(bytes: &[u8]) -> Result<Vec<Measurement>, Stri
 }
 
 fn store(measurement: &Measurement) -> StoredMeasurement {
-    let Measurement { series, level, unit, help, value } = measurement;
+    let Measurement { series, level, unit, help, since, value } = measurement;
     let value = match value {
         Value::Counter(total) => StoredValue::Counter(total.whole, total.float),
         Value::Updown(total) => StoredValue::Updown(total.whole, total.float),
@@ -123,11 +138,12 @@ fn store(measurement: &Measurement) -> StoredMeasurement {
         unit: unit.clone(),
         value,
         help: help.clone(),
+        since: *since,
     }
 }
 
 fn restore(stored: StoredMeasurement) -> Option<Measurement> {
-    let StoredMeasurement { name, source, tags, kind, level, unit, value, help } = stored;
+    let StoredMeasurement { name, source, tags, kind, level, unit, value, help, since } = stored;
     let kind = Kind::from_code(u64::from(kind))?;
     let value = match value {
         StoredValue::Counter(whole, float) => Value::Counter(Total { whole, float }),
@@ -137,7 +153,7 @@ fn restore(stored: StoredMeasurement) -> Option<Measurement> {
         StoredValue::Gauge(last, statistics) => Value::Gauge(GaugeSummary { last, statistics }),
         StoredValue::Point(time, value) => Value::Point { time, value },
     };
-    Some(Measurement { series: Series { name, source, tags, kind }, level, unit, help, value })
+    Some(Measurement { series: Series { name, source, tags, kind }, level, unit, help, since, value })
 }
 
 impl From<&Summary> for StoredSummary {
@@ -215,6 +231,7 @@ mod tests {
             level: "info".into(),
             unit: Some("s".into()),
             help: Some("how long it took".into()),
+            since: 7,
             value,
         };
         let all: Vec<Measurement> = values.into_iter().map(measurement).collect();

@@ -10,6 +10,7 @@ mod codec;
 mod outbox;
 mod reshard;
 mod settled;
+mod totals;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -100,6 +101,7 @@ impl State {
         let failed = |why| Error::Database { doing: "make", path: ":memory:".into(), why };
         let connection = Connection::open_in_memory().map_err(failed)?;
         set_up(&connection, true).map_err(failed)?;
+        connection.execute_batch(totals::SCHEMA).map_err(failed)?;
         Ok(State(Arc::new(Inner {
             connection: Mutex::new(connection),
             directory: directory.into(),
@@ -217,6 +219,7 @@ fn prepare(path: &Path) -> Result<Connection, Error> {
         return Err(Error::OtherVersion { path: path.into(), found, known: VERSION });
     }
     set_up(&db, new).map_err(failed)?;
+    db.execute_batch(totals::SCHEMA).map_err(failed)?;
     Ok(db)
 }
 

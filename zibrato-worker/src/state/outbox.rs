@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::codec::{decode_measurements, encode_measurements};
 use super::{State, small};
 use crate::aggregate;
+use crate::backend::Temporality;
 use crate::batch::{Batch, Measurement};
 use crate::error::Error;
 
@@ -85,7 +86,7 @@ impl State {
 
     /// Makes one period of all batches that were never attempted, so that there are fewer; they are newer than
     /// all that were. True if anything was merged.
-    pub(crate) fn merge_unsent(&self, batch_size: usize) -> Result<bool, Error> {
+    pub(crate) fn merge_unsent(&self, batch_size: usize, temporality: Temporality) -> Result<bool, Error> {
         self.transaction_with("write", |tx| {
             let batches = read_unsent(tx)?;
             let times: std::collections::BTreeSet<u64> =
@@ -101,7 +102,7 @@ impl State {
                     Err(_) => return Ok(Ok(false)),
                 }
             }
-            let chunks = aggregate::chunks(aggregate::merge(all), batch_size);
+            let chunks = aggregate::chunks(aggregate::merge(all, temporality), batch_size);
             // Never more than before, so the ids suffice; the newest ones are taken.
             let ids: Vec<u64> = batches.iter().map(|(batch, _)| batch.id).collect();
             let begin = batches.iter().map(|(batch, _)| batch.from).min().unwrap_or(0);

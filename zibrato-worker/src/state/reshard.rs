@@ -9,6 +9,7 @@ use zibrato_core::ledger::{Horizon, Sequences, Slacks};
 
 use super::codec::{decode_key, decode_numbers, encode_numbers};
 use super::settled::{StoredRow, next_id, write_horizon};
+use super::totals::StoredTotal;
 use super::{State, set_meta, small};
 use crate::backend::Backend;
 use crate::error::Error;
@@ -42,6 +43,7 @@ struct Everything {
     last_time: Option<u64>,
     /// Time and index of the old shard, and what is in the outbox.
     batches: Vec<(u64, usize, StoredBatch)>,
+    totals: Vec<StoredTotal>,
 }
 
 #[derive(Default)]
@@ -158,6 +160,10 @@ fn gather<B: Backend>(old: &[State], backend: &B, count: usize) -> Result<Everyt
     for (index, state) in old.iter().enumerate() {
         let ran = state.outline()?.ran;
         let (origins, batches) = state.read_all().map_err(state.failed("read"))?;
+        let totals = StoredTotal::read_all(&state.lock()).map_err(state.failed("read"))?;
+        // As long ago as it was, on the clock of all.
+        let heard = |total: &StoredTotal| all.ran.saturating_sub(ran.saturating_sub(total.heard));
+        all.totals.extend(totals.into_iter().map(|total| StoredTotal { heard: heard(&total), ..total }));
         all.batches.extend(batches.into_iter().map(|(time, batch)| (time, index, batch)));
         for ((instance, level), (start, heard, sequence, points), rows) in origins {
             let points = decode_numbers(&points).ok_or_else(|| state.bad("numbers of points are damaged"))?;
@@ -211,7 +217,7 @@ fn check_settled(all: &Everything, old: &[State]) -> Result<(), Error> {
 
 fn write(state: &State, index: usize, count: usize, all: &Everything, backend: &str) -> Result<(), Error> {
     state.transaction("write", |tx| {
-        tx.execute_batch("DELETE FROM settled; DELETE FROM origin; DELETE FROM outbox; DELETE FROM since; DELETE FROM meta;")?;
+        tx.execute_batch("DELETE FROM settled; DELETE FROM origin; DELETE FROM outbox; DELETE FROM since; DELETE FROM meta; DELETE FROM total;")?;
         set_meta(tx, "backend", backend)?;
         set_meta(tx, "shard", PREPARING)?;
         set_meta(tx, "ran", small(all.ran))?;
@@ -224,6 +230,10 @@ fn write(state: &State, index: usize, count: usize, all: &Everything, backend: &
         }
         for ((instance, level), moved) in &all.origins {
             write_origin(tx, index, *instance, level, moved, all.ran)?;
+        }
+        if let Some(shard) = Shard::new(index as u32 + 1, count as u32) {
+            let own = all.totals.iter().filter(|total| shard.has_hash(total.dealt));
+            own.into_iter().try_for_each(|total| total.write(tx))?;
         }
         // A batch stays whole, because a repeat has to be the same; its times are before all that will follow.
         for (time, _, batch) in all.batches.iter().filter(|(_, from, _)| from % count == index) {

@@ -7,9 +7,11 @@ use zibrato_core::frame::{InstanceId, decode_state, encode_state};
 use zibrato_core::ledger::{EntryChange, Horizon, Origin, Settled, SettledEntry, SettledRow, Since};
 
 use super::codec::{decode_key, decode_numbers, encode_key, encode_measurements, encode_numbers};
+use super::totals::StoredTotal;
 use super::{State, meta, set_meta, small};
 use crate::batch::Measurement;
 use crate::error::Error;
+use crate::totals::Running;
 
 /// What one transaction settles.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub(crate) struct Step<'a> {
     pub(crate) entries: &'a [EntryChange],
     /// What is to be sent, in chunks that become batches of one time.
     pub(crate) chunks: &'a [Vec<Measurement>],
+    /// Totals of series that are others than before.
+    pub(crate) totals: &'a [Running],
     /// Beginning and time of the batches.
     pub(crate) period: (u64, u64),
     /// The forgetting clock.
@@ -104,6 +108,7 @@ impl State {
     pub(crate) fn settle(&self, step: &Step<'_>) -> Result<(), Error> {
         let chunks = step.chunks.iter().map(|chunk| encode_measurements(chunk));
         let chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(|why| self.bad(why))?;
+        let totals = StoredTotal::all(step.totals).map_err(|why| self.bad(why))?;
         self.transaction("write", |tx| {
             for change in step.entries {
                 write_entry(tx, change)?;
@@ -115,6 +120,7 @@ impl State {
                 )?
                 .execute(params![next_id(tx)?, small(begin), small(time), measurements])?;
             }
+            totals.iter().try_for_each(|total| total.write(tx))?;
             if !chunks.is_empty() {
                 set_meta(tx, "last_time", small(time))?;
             }

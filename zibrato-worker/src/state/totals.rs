@@ -1,0 +1,90 @@
+//! Running totals of series, for backends that are told totals.
+
+use rusqlite::{Connection, params};
+
+use super::codec::{decode_measurements, encode_measurements, encode_series};
+use super::{State, small};
+use crate::batch::Series;
+use crate::error::Error;
+use crate::totals::Running;
+
+/// A table of its own, which directories of before there were totals get when they are opened.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS total (
+        series BLOB PRIMARY KEY, dealt INTEGER NOT NULL, heard INTEGER NOT NULL, measurement BLOB NOT NULL
+    ) WITHOUT ROWID;
+";
+
+/// A total as it is written.
+pub(super) struct StoredTotal {
+    pub(super) series: Vec<u8>,
+    pub(super) dealt: u64,
+    pub(super) heard: u64,
+    pub(super) measurement: Vec<u8>,
+}
+
+impl StoredTotal {
+    pub(super) fn all(totals: &[Running]) -> Result<Vec<StoredTotal>, String> {
+        let store = |running: &Running| {
+            Ok(StoredTotal {
+                series: encode_series(&running.measurement.series),
+                dealt: running.dealt,
+                heard: running.heard,
+                measurement: encode_measurements(std::slice::from_ref(&running.measurement))?,
+            })
+        };
+        totals.iter().map(store).collect()
+    }
+
+    pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        // A hash has all 64 bits, which SQLite has with a sign.
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO total (series, dealt, heard, measurement) VALUES (?, ?, ?, ?)",
+        )?
+        .execute(params![self.series, self.dealt.cast_signed(), small(self.heard), self.measurement])
+        .map(drop)
+    }
+
+    pub(super) fn read_all(db: &Connection) -> rusqlite::Result<Vec<StoredTotal>> {
+        let mut read = db.prepare("SELECT series, dealt, heard, measurement FROM total ORDER BY series")?;
+        let totals = read.query_map([], |row| {
+            Ok(StoredTotal {
+                series: row.get(0)?,
+                dealt: row.get::<_, i64>(1)?.cast_unsigned(),
+                heard: row.get(2)?,
+                measurement: row.get(3)?,
+            })
+        })?;
+        totals.collect()
+    }
+}
+
+impl State {
+    /// The totals of all series.
+    pub(crate) fn totals(&self) -> Result<Vec<Running>, Error> {
+        let stored = StoredTotal::read_all(&self.lock()).map_err(self.failed("read"))?;
+        let restore = |stored: StoredTotal| {
+            let measurements = decode_measurements(&stored.measurement)
+                .map_err(|why| self.bad(format!("the total of a series is damaged: {why}")))?;
+            let (heard, dealt) = (stored.heard, stored.dealt);
+            Ok(measurements.into_iter().next().map(|measurement| Running { measurement, heard, dealt }))
+        };
+        stored.into_iter().filter_map(|stored| restore(stored).transpose()).collect()
+    }
+
+    /// Keeps when series were heard, and forgets those that were not since `oldest` on the forgetting clock.
+    pub(crate) fn forget_totals<'a>(
+        &self,
+        heard: impl Iterator<Item = (&'a Series, u64)>,
+        oldest: u64,
+    ) -> Result<(), Error> {
+        self.transaction("write", |tx| {
+            let mut update =
+                tx.prepare_cached("UPDATE total SET heard = ?1 WHERE series = ?2 AND heard < ?1")?;
+            for (series, heard) in heard {
+                update.execute(params![small(heard), encode_series(series)])?;
+            }
+            tx.execute("DELETE FROM total WHERE heard < ?", [small(oldest)]).map(drop)
+        })
+    }
+}
