@@ -70,6 +70,7 @@ mod shape;
 mod shard;
 mod state;
 mod status;
+mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod totals;
@@ -80,14 +81,15 @@ pub use backend_options::{Arguments, BackendOptions, OpenError, examples, main_o
 pub use batch::{Batch, GaugeSummary, Measurement, Series, Statistics, Summary, Value};
 pub use error::Error;
 pub use options::Options;
-pub use program::{main_with, stop_signal};
-pub use run::run;
+pub use program::{main_with, notify, set_up_logging, stop_signal};
+pub use run::{run, run_tapped};
 pub use sender::{Sender, Sent};
 pub use settle::{Outcome, Rules, Settler};
 pub use shape::{AddedTag, Rename, Selector, Shape};
 pub use shard::Shard;
 pub use state::{Resharded, State, reshard};
 pub use status::{Figures, Status};
+pub use subscription::{Subscription, Tap};
 /// What a metric is, and a sum that keeps whole increments exact.
 pub use zibrato_core::frame::{Kind, Total};
 /// How values are distributed.

@@ -55,6 +55,9 @@ pub struct Options {
     /// Add a tag of this name that says which start of which program has measured
     #[arg(long, env = "ZIBRATO_INSTANCE_TAG", value_name = "NAME", help_heading = SHAPE)]
     pub instance_tag: Option<String>,
+    /// What the worker is called where there are several of one backend; its state directory is then named after it.
+    #[arg(skip)]
+    pub name: Option<String>,
 }
 
 /// Over what changes measurements on their way, in `--help`.
@@ -76,12 +79,17 @@ impl Default for Options {
             rename: Vec::new(),
             tag: Vec::new(),
             instance_tag: None,
+            name: None,
         }
     }
 }
 
 impl Options {
-    pub(crate) fn brokers(&self) -> Result<Vec<Broker>, Error> {
+    /// The brokers.
+    ///
+    /// # Errors
+    /// When their addresses cannot be read.
+    pub fn brokers(&self) -> Result<Vec<Broker>, Error> {
         zibrato_transport::parse_brokers(&self.broker).map_err(|why| Error::Option { why: why.to_string() })
     }
 
@@ -112,6 +120,7 @@ impl Options {
         if let Some(given) = &self.state {
             return Ok(given.clone());
         }
+        let name = self.name.as_deref().unwrap_or(name);
         let place = |variable| std::env::var_os(variable).filter(|value: &OsString| !value.is_empty());
         let zibrato = if let Some(service) = place("STATE_DIRECTORY") {
             PathBuf::from(service)

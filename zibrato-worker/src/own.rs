@@ -19,15 +19,24 @@ pub(crate) struct Own {
     sequence: u64,
     source: String,
     backend: &'static str,
+    worker: Option<String>,
     pushes: Vec<Push>,
 }
 
 impl Own {
-    pub(crate) fn new(brokers: &[Broker], backend: &'static str, now: u64) -> Self {
+    pub(crate) fn new(brokers: &[Broker], backend: &'static str, worker: Option<&str>, now: u64) -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let source = if limits::check_name(&host).is_ok() { host } else { "localhost".into() };
         let pushes = brokers.iter().map(Push::start).collect();
-        Own { instance: InstanceId::random(), started_at: now, sequence: 0, source, backend, pushes }
+        Own {
+            instance: InstanceId::random(),
+            started_at: now,
+            sequence: 0,
+            source,
+            backend,
+            worker: worker.map(str::to_string),
+            pushes,
+        }
     }
 
     /// Sends what the figures are now; `last` where the worker ends.
@@ -55,8 +64,9 @@ impl Own {
         let mut rows = Vec::new();
         let mut add = |name: &str, reason: Option<&str>, total: u64| {
             let backend = ("backend", self.backend);
-            let tags =
-                Tags::new([Some(backend), reason.map(|reason| ("reason", reason))].into_iter().flatten());
+            let worker = self.worker.as_deref().map(|worker| ("worker", worker));
+            let reason = reason.map(|reason| ("reason", reason));
+            let tags = Tags::new([Some(backend), reason, worker].into_iter().flatten());
             let name = format!("zibrato.worker.{}", name.replace('_', ".")).into();
             let source = self.source.as_str().into();
             let key = Key { kind: Kind::Counter, name, source, tags, born: self.started_at };

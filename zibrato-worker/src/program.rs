@@ -11,17 +11,7 @@ use crate::run::run;
 /// Runs a worker as a program until INT, TERM or QUIT: sets up logging and a runtime. All that a `main` has to do
 /// after it has read the options and made the backend.
 pub fn main_with<B: Backend>(options: Options, backend: B) -> ExitCode {
-    let level = match options.verbose {
-        0 => tracing::Level::INFO,
-        1 => tracing::Level::DEBUG,
-        _ => tracing::Level::TRACE,
-    };
-    // A subscriber that is there already, of the program around, stays.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
+    set_up_logging(options.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result =
         runtime.map_err(|why| Error::Task { why: format!("start the runtime: {why}") }).and_then(|runtime| {
@@ -38,6 +28,21 @@ pub fn main_with<B: Backend>(options: Options, backend: B) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has log lines written to stderr: with 1 the details, with 2 and more everything. A subscriber that is there already,
+/// of the program around, stays.
+pub fn set_up_logging(verbose: u8) {
+    let level = match verbose {
+        0 => tracing::Level::INFO,
+        1 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 /// Done when the process is asked to end: INT, TERM or QUIT; Ctrl-C where there are no such signals.
@@ -71,8 +76,8 @@ pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Tells systemd, where it started this process.
-pub(crate) fn notify(stopping: bool) {
+/// Tells systemd, where it started this process, that it is ready or about to end.
+pub fn notify(stopping: bool) {
     #[cfg(unix)]
     {
         let state = if stopping { sd_notify::NotifyState::Stopping } else { sd_notify::NotifyState::Ready };

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tracing::Instrument;
 use zibrato_core::ask::Message;
 use zibrato_core::clock;
 use zibrato_core::frame::{Frame, decode};
 use zibrato_core::ledger::Arrival;
 use zibrato_core::level::{self, Levels};
-use zibrato_transport::{Asker, Broker, Event, Subscriber};
+use zibrato_transport::{Asker, Broker, Event};
 
 use crate::asking::{Asking, INTERVAL};
 use crate::backend::{Backend, Temporality};
@@ -28,6 +29,7 @@ use crate::sender::{Sender, Sent, blocking};
 use crate::settle::{Outcome, Rules, Settler};
 use crate::state::State;
 use crate::status::Status;
+use crate::subscription::{Feed, Tap};
 
 /// How often first sights are written down and questions are looked after.
 const TICK: Duration = Duration::from_secs(1);
@@ -58,18 +60,47 @@ pub async fn run<B: Backend>(
     backend: B,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let feed = Feed::own(&options.brokers()?, &options.levels.topics());
+    let result = run_fed(options, backend, feed, || notify(false), shutdown).await;
+    notify(true);
+    result
+}
+
+/// The same over a subscription that it shares with other workers of the process, which must be one to the same brokers
+/// and at least to the worker's levels. Whoever runs the workers tells systemd of them.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_tapped<B: Backend>(
+    options: Options,
+    backend: B,
+    tap: Tap,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    run_fed(options, backend, Feed::Shared(tap), || {}, shutdown).await
+}
+
+async fn run_fed<B: Backend>(
+    options: Options,
+    backend: B,
+    feed: Feed,
+    ready: impl FnOnce(),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let directory = options.state_directory(B::NAME)?;
     if !options.dry_run {
-        return run_in(options, backend, &directory, shutdown).await;
+        return run_in(options, backend, &directory, feed, ready, shutdown).await;
     }
     let copy = blocking(move || dry_run::copy(&directory)).await?;
-    run_in(options, DryRun(backend), copy.path(), shutdown).await
+    run_in(options, DryRun(backend), copy.path(), feed, ready, shutdown).await
 }
 
 async fn run_in<B: Backend>(
     options: Options,
     mut backend: B,
     directory: &std::path::Path,
+    feed: Feed,
+    ready: impl FnOnce(),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let brokers = options.brokers()?;
@@ -96,7 +127,7 @@ async fn run_in<B: Backend>(
     let sending = Sending::start(Sender::new(backend.clone(), settler.state().clone(), status.clone()));
     let (asker_messages, answers) = mpsc::channel(64);
     let mut worker = Work {
-        subscriber: Subscriber::start(&brokers, &options.levels.topics()),
+        feed,
         askers: brokers
             .iter()
             .enumerate()
@@ -104,7 +135,8 @@ async fn run_in<B: Backend>(
             .collect(),
         answers,
         asking: Asking::new(brokers.len(), options.levels.listed(), INTERVAL),
-        own: (!options.dry_run).then(|| Own::new(&brokers, B::NAME, clock::unix_nanos())),
+        own: (!options.dry_run)
+            .then(|| Own::new(&brokers, B::NAME, options.name.as_deref(), clock::unix_nanos())),
         brokers,
         levels: options.levels,
         settler: Some(settler),
@@ -117,9 +149,8 @@ async fn run_in<B: Backend>(
         held_bytes: 0,
         began: Instant::now(),
     };
-    notify(false);
+    ready();
     let result = worker.work(options.flush, shutdown).await;
-    notify(true);
     let ended = match result {
         Ok(()) => worker.end().await,
         Err(why) => Err(why),
@@ -136,7 +167,7 @@ fn now() -> u64 {
 }
 
 struct Work<B> {
-    subscriber: Subscriber,
+    feed: Feed,
     askers: Vec<AskerTask>,
     answers: mpsc::Receiver<(usize, Message)>,
     asking: Asking,
@@ -190,7 +221,7 @@ impl<B: Backend> Work<B> {
             let (waits, room) = (free.is_some(), self.held_bytes < HELD);
             tokio::select! {
                 () = &mut shutdown => return Ok(()),
-                event = self.subscriber.recv(), if room => self.on_event(event)?,
+                event = self.feed.recv(), if room => self.on_event(event)?,
                 Some((broker, message)) = self.answers.recv(), if room => self.on_answer(broker, message)?,
                 () = sleep_until(next_flush), if !waits => free.set(Some(self.backend.clone().lock_owned())),
                 Some(backend) = ready(free.as_mut()), if waits => {
@@ -229,11 +260,8 @@ impl<B: Backend> Work<B> {
                 self.status.malformed(1);
                 self.complaints.add("not two parts", 1);
             }
-            Event::Silent { broker } => {
-                tracing::warn!(broker = %self.name(broker), "nothing is heard of the broker");
-            }
+            Event::Silent { .. } => {}
             Event::Back { broker, .. } => {
-                tracing::info!(broker = %self.name(broker), "the broker is heard");
                 self.asking.again(broker);
                 self.ask();
             }
@@ -420,7 +448,7 @@ impl<B: Backend> Work<B> {
         // Whatever has arrived belongs to it, but not what keeps coming.
         let arrived = Instant::now() + ARRIVED;
         while Instant::now() < arrived
-            && let Ok(event) = timeout(Duration::ZERO, self.subscriber.recv()).await
+            && let Ok(event) = timeout(Duration::ZERO, self.feed.recv()).await
         {
             self.on_event(event)?;
         }
@@ -567,7 +595,7 @@ impl Sending {
     fn start<B: Backend>(mut sender: Sender<B>) -> Sending {
         let (wake, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (woken, stopped) = (wake.clone(), stop.clone());
-        let task = tokio::spawn(async move {
+        let work = async move {
             let mut disk = Disk::default();
             loop {
                 let sent = sender.step().await;
@@ -584,7 +612,8 @@ impl Sending {
                 }
             }
             sender.drain().await.map(drop)
-        });
+        };
+        let task = tokio::spawn(work.in_current_span());
         Sending { wake, stop, task }
     }
 

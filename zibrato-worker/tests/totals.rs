@@ -111,7 +111,7 @@ async fn a_shape_may_change_and_nothing_is_counted_twice() {
     for backend in [Memory::new(), Memory::new().cumulative()] {
         let directory = tempfile::tempdir().unwrap();
         let mut worker = Worker::open(directory.path(), &backend, Rules::default(), NOW);
-        let mut step = |worker: &mut Worker, n: u64| {
+        let step = |worker: &mut Worker, n: u64| {
             let rows = vec![counter("web.a", n as i64), counter("db.b", 10 * n as i64)];
             worker.merge(complete(1, n, n * SECOND, rows), NOW);
             worker.settle(NOW + n * SECOND)

@@ -1,0 +1,200 @@
+//! Where frames come from: a subscription of one's own, or one that several workers share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use zibrato_transport::{Broker, Event, Subscriber};
+
+/// Events that may wait for one worker.
+const EVENTS: usize = 4096;
+/// Bytes of frames that may wait for one worker; what is more it misses, and asks the brokers for.
+const BYTES: usize = 32 << 20;
+
+/// One subscription to brokers for several workers, each of which has a [`Tap`]. A worker that does not keep up misses
+/// frames, and holds up nobody else; it asks the brokers for what it has missed, as it does after a broker was away.
+#[derive(Debug)]
+pub struct Subscription {
+    brokers: Vec<Broker>,
+    topics: Vec<String>,
+    taps: Arc<Mutex<Vec<Outlet>>>,
+    task: JoinHandle<()>,
+}
+
+impl Subscription {
+    /// Starts receiving what the brokers publish under topics that begin with one of `topics`; an empty one stands
+    /// for all.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(brokers: &[Broker], topics: &[String]) -> Subscription {
+        let taps = Arc::default();
+        let task = tokio::spawn(pass(brokers.to_vec(), topics.to_vec(), Arc::clone(&taps)));
+        Subscription { brokers: brokers.to_vec(), topics: topics.to_vec(), taps, task }
+    }
+
+    /// Goes on with other topics. All workers then ask the brokers for what they may have missed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn set_topics(&mut self, topics: &[String]) {
+        if self.topics != topics {
+            self.task.abort();
+            self.topics = topics.to_vec();
+            self.task = tokio::spawn(pass(self.brokers.clone(), self.topics.clone(), Arc::clone(&self.taps)));
+        }
+    }
+
+    /// What is received from now on, for one worker; until it is dropped.
+    pub fn tap(&self) -> Tap {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        lock(&self.taps).push(Outlet { sender, waiting: waiting.clone(), missed: false });
+        Tap { events, waiting }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One worker's end of a [`Subscription`].
+#[derive(Debug)]
+pub struct Tap {
+    events: mpsc::Receiver<Event>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The other end of a tap.
+#[derive(Debug)]
+struct Outlet {
+    sender: mpsc::Sender<Event>,
+    /// Bytes of frames.
+    waiting: Arc<AtomicUsize>,
+    /// Whether something was left out, and the worker does not know yet.
+    missed: bool,
+}
+
+impl Outlet {
+    /// Passes an event on; false where nobody takes any more.
+    fn put(&mut self, event: &Event, brokers: usize) -> bool {
+        // It is told only when there is room again, so that what it then asks for finds room, too.
+        if self.missed
+            && self.sender.capacity() > EVENTS / 2
+            && self.waiting.load(Ordering::Relaxed) < BYTES / 2
+        {
+            self.missed = (0..brokers).any(|broker| self.sender.try_send(back(broker)).is_err());
+        }
+        let size = if let Event::Message { frame, .. } = event { frame.len() } else { 0 };
+        if self.waiting.load(Ordering::Relaxed) + size > BYTES {
+            self.missed = true;
+            return !self.sender.is_closed();
+        }
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        match self.sender.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(why) => {
+                self.waiting.fetch_sub(size, Ordering::Relaxed);
+                self.missed = true;
+                matches!(why, mpsc::error::TrySendError::Full(_))
+            }
+        }
+    }
+}
+
+/// What makes a worker ask a broker for what it has missed.
+fn back(broker: usize) -> Event {
+    Event::Back { broker, boot: [0; 16] }
+}
+
+async fn pass(brokers: Vec<Broker>, topics: Vec<String>, taps: Arc<Mutex<Vec<Outlet>>>) {
+    let mut subscriber = Subscriber::start(&brokers, &topics);
+    let name = |broker: usize| brokers.get(broker).map(ToString::to_string).unwrap_or_default();
+    loop {
+        let event = subscriber.recv().await;
+        tell(&event, name);
+        lock(&taps).retain_mut(|outlet| outlet.put(&event, brokers.len()));
+    }
+}
+
+/// Logs what operators need to know of a broker.
+fn tell(event: &Event, name: impl Fn(usize) -> String) {
+    match event {
+        Event::Silent { broker } => {
+            tracing::warn!(broker = name(*broker), "nothing is heard of the broker");
+        }
+        Event::Back { broker, .. } => tracing::info!(broker = name(*broker), "the broker is heard"),
+        Event::Message { .. } | Event::Malformed { .. } => {}
+    }
+}
+
+fn lock(taps: &Mutex<Vec<Outlet>>) -> MutexGuard<'_, Vec<Outlet>> {
+    taps.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where a worker's frames come from.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    Own { subscriber: Subscriber, brokers: Vec<Broker> },
+    Shared(Tap),
+}
+
+impl Feed {
+    pub(crate) fn own(brokers: &[Broker], topics: &[String]) -> Feed {
+        Feed::Own { subscriber: Subscriber::start(brokers, topics), brokers: brokers.to_vec() }
+    }
+
+    /// The next event; for ever waiting where there will be none. May be dropped without losing an event.
+    pub(crate) async fn recv(&mut self) -> Event {
+        match self {
+            Feed::Own { subscriber, brokers } => {
+                let event = subscriber.recv().await;
+                tell(&event, |broker| brokers.get(broker).map(ToString::to_string).unwrap_or_default());
+                event
+            }
+            Feed::Shared(tap) => match tap.events.recv().await {
+                Some(event) => {
+                    if let Event::Message { frame, .. } = &event {
+                        tap.waiting.fetch_sub(frame.len(), Ordering::Relaxed);
+                    }
+                    event
+                }
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(size: usize) -> Event {
+        Event::Message { broker: 0, topic: "info|".into(), frame: vec![0; size].into() }
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_keep_up_is_told_that_it_has_missed_something() {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let mut outlet = Outlet { sender, waiting: waiting.clone(), missed: false };
+        let mut feed = Feed::Shared(Tap { events, waiting });
+        for _ in 0..40 {
+            assert!(outlet.put(&message(1 << 20), 2));
+        }
+        assert!(outlet.missed);
+        for _ in 0..32 {
+            assert!(matches!(feed.recv().await, Event::Message { .. }));
+        }
+        assert!(outlet.put(&message(1), 2) && !outlet.missed);
+        for broker in 0..2 {
+            assert!(matches!(feed.recv().await, Event::Back { broker: b, .. } if b == broker));
+        }
+        assert!(matches!(feed.recv().await, Event::Message { .. }));
+        drop(feed);
+        assert!(!outlet.put(&message(1), 2), "nobody takes any more");
+    }
+}
