@@ -70,11 +70,24 @@ pub trait Backend: Send + 'static {
         async { Ok(()) }
     }
 
+    /// Is told of a batch, before it is sent, that it may have been accepted: sending it was cut off, by the end of the
+    /// worker before this one or because it took too long. For services that would count it twice; does nothing by
+    /// default.
+    fn in_doubt(&mut self, batch: &Batch) {
+        let _ = batch;
+    }
+
     /// Sends one batch and waits until the service has accepted it.
     ///
     /// # Errors
     /// [`BackendError::Retry`] keeps the batch for later, [`BackendError::Refused`] makes all of it dead letters.
     fn send(&mut self, batch: &Batch) -> impl Future<Output = Result<Accepted, BackendError>> + Send;
+
+    /// What the backend itself has counted since it was made, by names such as `packets_sent`. The worker sends them with
+    /// its own metrics, as counters `zibrato.worker.packets.sent`; there are none by default.
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 
     /// The text of what [`send`](Backend::send) would send, without secrets; `--dry-run` prints it.
     fn render(&self, batch: &Batch) -> String;

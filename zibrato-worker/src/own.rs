@@ -44,6 +44,7 @@ impl Own {
         &mut self,
         now: u64,
         figures: &Figures,
+        backend: &[(&str, u64)],
         counts: Counts,
         complaints: &Complaints,
         last: bool,
@@ -63,10 +64,10 @@ impl Own {
         };
         let mut rows = Vec::new();
         let mut add = |name: &str, reason: Option<&str>, total: u64| {
-            let backend = ("backend", self.backend);
+            let whose = ("backend", self.backend);
             let worker = self.worker.as_deref().map(|worker| ("worker", worker));
             let reason = reason.map(|reason| ("reason", reason));
-            let tags = Tags::new([Some(backend), reason, worker].into_iter().flatten());
+            let tags = Tags::new([Some(whose), reason, worker].into_iter().flatten());
             let name = format!("zibrato.worker.{}", name.replace('_', ".")).into();
             let source = self.source.as_str().into();
             let key = Key { kind: Kind::Counter, name, source, tags, born: self.started_at };
@@ -74,6 +75,7 @@ impl Own {
             rows.push(Row { key, state: State::Total(total), trace: None });
         };
         figures.named().for_each(|(name, total)| add(name, None, total));
+        backend.iter().for_each(|&(name, total)| add(name, None, total));
         let merged = [
             ("frames", counts.frames),
             ("frames_old", counts.too_old),

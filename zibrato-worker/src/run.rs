@@ -434,7 +434,8 @@ impl<B: Backend> Work<B> {
     fn tell(&mut self, last: bool) {
         if let (Some(own), Some(settler)) = (&mut self.own, &self.settler) {
             // As every sender's, its times run on a clock that is never stepped.
-            own.send(clock::unix_nanos(), &self.status.figures(), settler.counts(), &self.complaints, last);
+            let (now, backend) = (clock::unix_nanos(), self.status.backend());
+            own.send(now, &self.status.figures(), &backend, settler.counts(), &self.complaints, last);
         }
     }
 

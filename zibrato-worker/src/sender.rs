@@ -37,6 +37,8 @@ pub struct Sender<B> {
     backoff: Backoff,
     connected: bool,
     outage: Option<Instant>,
+    /// The last batch that the backend said something about.
+    told: Option<u64>,
 }
 
 impl<B: Backend> Sender<B> {
@@ -51,6 +53,7 @@ impl<B: Backend> Sender<B> {
             backoff: Backoff::default(),
             connected: false,
             outage: None,
+            told: None,
         }
     }
 
@@ -79,7 +82,20 @@ impl<B: Backend> Sender<B> {
                 "sending a batch again that may have been accepted"
             );
         }
-        match self.limited(async |backend: &mut B| backend.send(&batch).await).await {
+        let in_doubt = number > 1 && self.told != Some(batch.id);
+        let mut told = None;
+        let work = async |backend: &mut B| {
+            if in_doubt {
+                backend.in_doubt(&batch);
+            }
+            let result = backend.send(&batch).await;
+            told = Some(batch.id);
+            self.status.set_backend(backend.counts());
+            result
+        };
+        let result = self.limited(work).await;
+        self.told = told;
+        match result {
             Ok(Accepted::All) => {
                 self.with_state(move |state| state.finish(batch.id)).await?;
                 self.status.measurements_sent(batch.measurements.len());

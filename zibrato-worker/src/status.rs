@@ -1,6 +1,7 @@
 //! What a worker counts about itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 macro_rules! status {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -8,6 +9,7 @@ macro_rules! status {
         #[derive(Debug, Default)]
         pub struct Status {
             $($name: AtomicU64,)*
+            backend: Mutex<Vec<(&'static str, u64)>>,
         }
 
         /// The figures of a [`Status`] at one time.
@@ -18,6 +20,15 @@ macro_rules! status {
         }
 
         impl Status {
+            /// What the backend had counted when it was last used.
+            pub fn backend(&self) -> Vec<(&'static str, u64)> {
+                self.backend.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            }
+
+            pub(crate) fn set_backend(&self, counts: Vec<(&'static str, u64)>) {
+                *self.backend.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+            }
+
             /// The figures now.
             pub fn figures(&self) -> Figures {
                 Figures { $($name: self.$name.load(Ordering::Relaxed),)* }

@@ -32,6 +32,7 @@ struct Kept {
     accepted: Vec<Batch>,
     requests: Vec<Batch>,
     connects: usize,
+    doubts: Vec<u64>,
     script: VecDeque<Act>,
     connect_fails: usize,
     restored: Option<Batch>,
@@ -119,6 +120,11 @@ impl Memory {
         self.kept().connects
     }
 
+    /// The batches that it was told may have been accepted already.
+    pub fn doubts(&self) -> Vec<u64> {
+        self.kept().doubts.clone()
+    }
+
     /// The sums of what it accepted, by series: what counters and updown counters changed by, the counts of timers
     /// and distributions, the last values of gauges, the sums of points. A repeat of a batch (by id and series)
     /// counts once.
@@ -188,6 +194,14 @@ impl Backend for Memory {
             return Err(BackendError::Retry { why: "as the script says".into(), after: None });
         }
         Ok(())
+    }
+
+    fn in_doubt(&mut self, batch: &Batch) {
+        self.kept().doubts.push(batch.id);
+    }
+
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        vec![("memory_requests", self.kept().requests.len() as u64)]
     }
 
     async fn send(&mut self, batch: &Batch) -> Result<Accepted, BackendError> {

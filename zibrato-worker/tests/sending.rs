@@ -43,6 +43,24 @@ async fn a_failure_keeps_the_batch_and_obeys_the_service() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_sending_was_cut_off_is_told_to_be_in_doubt() {
+    let (directory, backend) = (tempfile::tempdir().unwrap(), Memory::new());
+    let mut worker = three(directory.path(), &backend);
+    backend.will([Act::Fail(None), Act::AcceptAndFail]);
+    assert!(matches!(worker.drain().await, Sent::Later(_)));
+    assert!(matches!(worker.drain().await, Sent::Later(_)));
+    assert!(backend.doubts().is_empty(), "it has said itself that it failed");
+    let id = backend.requests()[0].id;
+    drop(worker);
+    let mut worker = Worker::open(directory.path(), &backend, Rules::default(), NOW);
+    backend.will([Act::Fail(None)]);
+    assert!(matches!(worker.drain().await, Sent::Later(_)));
+    assert_eq!(worker.drain().await, Sent::Nothing);
+    assert_eq!(backend.doubts(), [id], "it is told once, by the worker that does not know");
+    assert_eq!(worker.status.backend(), [("memory_requests", 4)]);
+}
+
+#[tokio::test]
 async fn without_a_connection_nothing_is_attempted() {
     let (directory, backend) = (tempfile::tempdir().unwrap(), Memory::new());
     let mut worker = three(directory.path(), &backend);
