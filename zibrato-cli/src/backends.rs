@@ -52,6 +52,7 @@ macro_rules! backends {
 }
 
 backends! {
+    Json: zibrato_json::Options,
     Librato: zibrato_librato::Options,
 }
 
