@@ -6,6 +6,7 @@ use zibrato_worker::{Arguments, Backend as _, BackendOptions, examples};
 
 use crate::failure::Failure;
 use crate::state::{Directories, RESHARD_HELP, reshard};
+use crate::workers::kind::{Kind, Of};
 
 macro_rules! backends {
     ($($name:ident: $options:ty,)*) => {
@@ -28,6 +29,9 @@ macro_rules! backends {
                 }
             }
         }
+
+        /// All of them, for the sections of configuration files.
+        pub(crate) const KINDS: &[&dyn Kind] = &[$(&Of::<$options>::NEW,)*];
 
         /// Moving the state of each backend's workers.
         #[derive(Debug, clap::Subcommand)]

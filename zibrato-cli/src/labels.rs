@@ -56,12 +56,12 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     Ok(text.into())
 }
 
-fn level_label(text: &str) -> Result<String, String> {
+pub(crate) fn level_label(text: &str) -> Result<String, String> {
     limits::check_level(text).map_err(|why| why.to_string())?;
     Ok(text.into())
 }
 
-fn tag(text: &str) -> Result<(String, String), String> {
+pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     for part in [name, value] {
         limits::check_name(part).map_err(|why| format!("{part:?}: {why}"))?;

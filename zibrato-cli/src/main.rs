@@ -16,6 +16,7 @@ mod state;
 mod table;
 mod tail;
 mod time;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,10 @@ Examples:
     Broker(zibrato_broker::Options),
     #[command(flatten)]
     Worker(backends::Worker),
+    /// Run any number of workers from one configuration file, over one subscription
+    Workers(workers::Options),
+    /// Check and explain a configuration file
+    Config(workers::check::Options),
     /// Print what passes a broker
     Tail(tail::Options),
     /// Measure something from a shell
@@ -71,6 +76,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Broker(options) => return zibrato_broker::main_with(&options),
         Command::Worker(worker) => return worker.main(),
+        Command::Workers(options) => workers::main(&options),
+        Command::Config(options) => workers::check::main(&options),
         Command::Tail(options) => tail::main(&options),
         Command::Send(options) => send::main(&options),
         Command::Time(options) => time::main(&options),

@@ -62,6 +62,7 @@ mod dry_run;
 mod error;
 mod options;
 mod own;
+mod preview;
 mod program;
 mod run;
 mod sender;
@@ -81,6 +82,7 @@ pub use backend_options::{Arguments, BackendOptions, OpenError, examples, main_o
 pub use batch::{Batch, GaugeSummary, Measurement, Series, Statistics, Summary, Value};
 pub use error::Error;
 pub use options::Options;
+pub use preview::{Preview, preview};
 pub use program::{main_with, notify, set_up_logging, stop_signal};
 pub use run::{run, run_tapped};
 pub use sender::{Sender, Sent};

@@ -1,0 +1,155 @@
+//! The workers that run at present, and what becomes of them when the file changes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+use zibrato_transport::Broker;
+use zibrato_worker::Subscription;
+
+use super::config::{Config, Section};
+
+/// How long to wait before a worker that failed is started again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Workers over one subscription.
+pub(crate) struct Shift {
+    broker: Option<String>,
+    brokers: Vec<Broker>,
+    subscription: Arc<Mutex<Subscription>>,
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    section: Arc<Section>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What the workers of a file need together.
+struct Needs {
+    brokers: Vec<Broker>,
+    topics: Vec<String>,
+}
+
+impl Needs {
+    fn of(config: &Config) -> Result<Needs, String> {
+        let mut brokers = Vec::new();
+        let mut topics: Vec<String> = Vec::new();
+        for section in &config.sections {
+            let mut worker = section.worker(config.broker.as_deref())?;
+            let options = worker.options();
+            brokers = options.brokers().map_err(|why| why.to_string())?;
+            topics.extend(options.levels.topics());
+        }
+        // The empty one has all others in it.
+        if topics.iter().any(String::is_empty) {
+            topics = vec![String::new()];
+        }
+        topics.sort();
+        topics.dedup();
+        Ok(Needs { brokers, topics })
+    }
+}
+
+impl Shift {
+    pub(crate) fn begin(config: Config) -> Result<Shift, String> {
+        let Needs { brokers, topics } = Needs::of(&config)?;
+        let subscription = Arc::new(Mutex::new(Subscription::start(&brokers, &topics)));
+        let mut shift = Shift { broker: config.broker, brokers, subscription, workers: Vec::new() };
+        config.sections.into_iter().for_each(|section| shift.start(section));
+        Ok(shift)
+    }
+
+    fn start(&mut self, section: Section) {
+        let section = Arc::new(section);
+        let (stop, stopped) = watch::channel(false);
+        let span = tracing::error_span!("worker", name = section.name);
+        let keep = keep(section.clone(), self.broker.clone(), self.subscription.clone(), stopped);
+        self.workers.push(Worker { section, stop, task: tokio::spawn(keep.instrument(span)) });
+    }
+
+    /// Goes on with another file: workers of which nothing has changed do not notice.
+    pub(crate) async fn change(&mut self, config: Config) -> Result<(), String> {
+        let Needs { brokers, topics } = Needs::of(&config)?;
+        let moves = brokers != self.brokers;
+        let same = |worker: &Worker, section: &Section| {
+            !moves && worker.section.name == section.name && worker.section.is_same(section)
+        };
+        let (stay, go): (Vec<Worker>, Vec<Worker>) = std::mem::take(&mut self.workers)
+            .into_iter()
+            .partition(|worker| config.sections.iter().any(|section| same(worker, section)));
+        let (stayed, ended) = (stay.len(), go.len());
+        self.workers = stay;
+        // Before the new ones begin: a state directory has one user at a time.
+        end_all(go).await;
+        if moves {
+            self.subscription = Arc::new(Mutex::new(Subscription::start(&brokers, &topics)));
+        } else {
+            self.subscription.lock().unwrap_or_else(PoisonError::into_inner).set_topics(&topics);
+        }
+        (self.broker, self.brokers) = (config.broker, brokers);
+        let new: Vec<Section> = config
+            .sections
+            .into_iter()
+            .filter(|section| !self.workers.iter().any(|worker| worker.section.name == section.name))
+            .collect();
+        tracing::info!(stayed, ended, started = new.len(), "the configuration was read again");
+        new.into_iter().for_each(|section| self.start(section));
+        Ok(())
+    }
+
+    /// Ends all workers, each with what it has.
+    pub(crate) async fn end(self) {
+        end_all(self.workers).await;
+    }
+}
+
+async fn end_all(workers: Vec<Worker>) {
+    for worker in &workers {
+        worker.stop.send_replace(true);
+    }
+    for worker in workers {
+        if let Err(why) = worker.task.await {
+            tracing::error!(name = worker.section.name, "failed to end a worker well: {why}");
+        }
+    }
+}
+
+/// Runs a worker until it is stopped, again and again where it fails.
+async fn keep(
+    section: Arc<Section>,
+    broker: Option<String>,
+    subscription: Arc<Mutex<Subscription>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let failed = match once(&section, broker.as_deref(), &subscription, stopped.clone()).await {
+            Ok(()) => return,
+            Err(why) => why,
+        };
+        tracing::error!("failed to {failed}; the worker is started again in {} s", AGAIN.as_secs());
+        let stopped = stopped.wait_for(|stopped| *stopped);
+        if tokio::time::timeout(AGAIN, stopped).await.is_ok() {
+            return;
+        }
+    }
+}
+
+async fn once(
+    section: &Section,
+    broker: Option<&str>,
+    subscription: &Mutex<Subscription>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let worker = section.worker(broker)?;
+    let tap = subscription.lock().unwrap_or_else(PoisonError::into_inner).tap();
+    let stop = Box::pin(async move {
+        // Without a sender there is nobody left to work for.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    });
+    let running = worker.run(tap, stop).map_err(|why| why.to_string())?;
+    running.await.map_err(|why| why.to_string())
+}
