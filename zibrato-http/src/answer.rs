@@ -6,7 +6,9 @@ use reqwest::header::HeaderMap;
 
 /// The longest wait that a service may ask for.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-const MOST_CHARACTERS: usize = 300;
+/// Of what is longer than both together, this much of the beginning and of the end is shown.
+const BEGINNING: usize = 200;
+const END: usize = 100;
 
 /// A service's answer.
 #[derive(Debug, Clone)]
@@ -40,10 +42,16 @@ impl Answer {
         told.unwrap_or_else(SystemTime::now)
     }
 
-    /// One line for the log: the status, and the beginning of a text, mostly the body, without control characters.
+    /// One line for the log: the status, and a text, mostly the body, without control characters; of a long one the
+    /// first 200 and the last 100 characters.
     pub fn said(&self, text: &str) -> String {
-        let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-        let line: String = clean.take(MOST_CHARACTERS).collect();
+        let clean = || text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+        let length = clean().count();
+        let line: String = if length > BEGINNING + END {
+            clean().take(BEGINNING).chain([' ', '…', ' ']).chain(clean().skip(length - END)).collect()
+        } else {
+            clean().collect()
+        };
         match line.trim() {
             "" => format!("answered {}", self.status),
             line => format!("answered {}: {line}", self.status),
@@ -88,6 +96,8 @@ mod tests {
         let answer = Answer::new(400, HeaderMap::new(), String::new());
         assert_eq!(answer.said("\r\n"), "answered 400");
         assert_eq!(answer.said("no\u{1b}[31m\nway"), "answered 400: no [31m way");
-        assert_eq!(answer.said(&"x".repeat(1000)).len(), "answered 400: ".len() + 300);
+        let long = format!("{}:{}", "x".repeat(1000), "y".repeat(99));
+        let cut = format!("{} … :{}", "x".repeat(200), "y".repeat(99));
+        assert_eq!(answer.said(&long), format!("answered 400: {cut}"));
     }
 }
