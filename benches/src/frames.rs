@@ -28,7 +28,7 @@ fn readings(metrics: usize, timers: bool, total: i64) -> Vec<Reading> {
         } else {
             State::Total(Total::whole(total))
         };
-        Reading { id: Arc::new(id), born: 1, state }
+        Reading { id: Arc::new(id), born: 1, state, traced: false }
     };
     (0..metrics).map(reading).collect()
 }

@@ -24,8 +24,12 @@ fn frame(metrics: usize, sequence: u64) -> Vec<u8> {
         source: None,
         tags: Tags::none(),
     };
-    let reading =
-        |i| Reading { id: Arc::new(id(i)), born: 1, state: State::Total(Total::whole(sequence as i64)) };
+    let reading = |i| Reading {
+        id: Arc::new(id(i)),
+        born: 1,
+        state: State::Total(Total::whole(sequence as i64)),
+        traced: false,
+    };
     let sets = Publisher::new("bench").collect((0..metrics).map(reading).collect(), 20_000_000_000);
     sets.into_iter().flat_map(|set| set.frames(20_000_000_000)).next().unwrap_or_default()
 }

@@ -15,6 +15,9 @@ import msgpack
 VERSION = 1
 COMPLETE, LAST, RETIRED, TRACED = 1, 2, 4, 8
 KINDS = ["counter", "updown", "timer", "distribution", "gauge", "point", "description"]
+HOPS = ["published", "broker_received", "broker_passed_on", "received", "settled", "backend"]
+VERDICTS = ["ok", "unchanged", "refused", "retry", "dropped"]
+EVENT_TAIL = ["count", "batch", "backend", "why"]
 MAX_FRAME, MAX_PARTS, MAX_NAME, MAX_LEVEL, MAX_TAGS = 1 << 20, 4096, 255, 32, 16
 LOWEST, HIGHEST = -64 * 64, 64 * 64 - 1
 
@@ -51,6 +54,7 @@ class Row(NamedTuple):
     born: int
     trace: Optional[int]
     state: dict
+    event: Optional[dict] = None
 
     def key(self) -> tuple:
         """What identifies the metric within its instance and level."""
@@ -99,11 +103,19 @@ def encode_row(row: Row, head_source: str) -> bytes:
     """A row; its source is written only where it is not the head's."""
     items = [KINDS.index(row.kind), row.name, row.tags, row.born, _encode_state(row.kind, row.state)]
     own = None if row.source == head_source else row.source
-    if row.trace is not None:
+    if row.event is not None:
+        items += [own, row.trace, _encode_event(row.event)]
+    elif row.trace is not None:
         items += [own, row.trace]
     elif own is not None:
         items.append(own)
     return msgpack.packb(items)
+
+
+def _encode_event(event: dict) -> list:
+    items = [HOPS.index(event["hop"]), VERDICTS.index(event["verdict"]), bytes.fromhex(event["instance"])]
+    items += [event["level"], event["sequence"], event["trace"], KINDS.index(event["kind"])]
+    return items + [_encode_state("updown", event["total"])] + [event[k] for k in EVENT_TAIL]
 
 
 def _encode_state(kind: str, state: dict) -> list:
@@ -244,7 +256,27 @@ def _row(data: bytes, head_source: str) -> Row:
         raise BadRow("wrong_type")
     tags = _tags(items[2])
     source = head_source if source is None else _name(source)
-    return Row(kind, _name(items[1]), source, tags, items[3], trace, _state(kind, items[4]))
+    event = items[7] if kind == "point" and len(items) > 7 else None
+    event = None if event is None else _event(event)
+    return Row(kind, _name(items[1]), source, tags, items[3], trace, _state(kind, items[4]), event)
+
+
+def _event(items: object) -> dict:
+    """What a hop tells of a marked row."""
+    if not isinstance(items, list) or len(items) < 12:
+        raise BadRow("wrong_type")
+    codes = [items[i] for i in (0, 1, 4, 5, 6)] + [n for n in items[8:10] if n is not None]
+    if not all(map(_is_uint, codes)) or not isinstance(items[2], bytes) or len(items[2]) != 16:
+        raise BadRow("wrong_type")
+    if items[0] >= len(HOPS) or items[1] >= len(VERDICTS) or items[6] >= len(KINDS):
+        raise BadRow("unknown_kind")
+    if not is_level(items[3]):
+        raise BadRow("bad_name")
+    event = {"hop": HOPS[items[0]], "verdict": VERDICTS[items[1]], "instance": items[2].hex()}
+    event.update(level=items[3], sequence=items[4], trace=items[5], kind=KINDS[items[6]])
+    event.update(total=_state("updown", items[7]), count=items[8], batch=items[9])
+    event.update({k: None if n is None else _name(n) for k, n in zip(("backend", "why"), items[10:12])})
+    return event
 
 
 def _tags(pairs: object) -> Dict[str, str]:

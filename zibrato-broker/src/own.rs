@@ -97,6 +97,6 @@ impl Rows<'_> {
             tags,
             born: self.shared.clock.started_at(),
         };
-        self.rows.push(Row { key, state, trace: None });
+        self.rows.push(Row { key, state, trace: None, event: None });
     }
 }

@@ -6,6 +6,8 @@ use crate::limits::{BadName, check_level};
 pub const DEFAULT: &str = "info";
 /// The level under which Zibrato's own parts report on themselves.
 pub const OWN: &str = "zibrato";
+/// The level of what hops tell of marked rows, see [`trace`](crate::trace).
+pub const TRACE: &str = "mtrace";
 /// The topic word of the broker's sign of life; no level may be called so.
 pub const BEAT: &str = "beat";
 
@@ -22,8 +24,8 @@ pub fn of_topic(topic: &[u8]) -> Option<&str> {
 
 /// Which levels are on: all, all but some, or just some.
 ///
-/// Written as a comma-separated list: `*` (or nothing) is every level, `info,error` just these two,
-/// `*,!debug` all but one. Blanks around commas do not count; labels are case-sensitive and exact.
+/// Written as a comma-separated list: `*` (or nothing) is every level but [`TRACE`], `info,error` just these two,
+/// `*,!debug` all but one, `*,mtrace` really all. Blanks around commas do not count; labels are case-sensitive and exact.
 ///
 /// ```
 /// use zibrato_core::level::Levels;
@@ -46,12 +48,13 @@ impl Default for Levels {
 }
 
 impl Levels {
-    /// Every level.
+    /// Every level but [`TRACE`], which has to be named.
     pub const ALL: Levels = Levels { all: true, only: Vec::new(), not: Vec::new() };
 
     /// Whether `level` is among them.
     pub fn contains(&self, level: &str) -> bool {
-        (self.all || self.only.iter().any(|l| l == level)) && !self.not.iter().any(|l| l == level)
+        let listed = || self.only.iter().any(|l| l == level);
+        ((self.all && level != TRACE) || listed()) && !self.not.iter().any(|l| l == level)
     }
 
     /// The topics to subscribe to: one a level, or the empty prefix where all are wanted.
@@ -120,7 +123,8 @@ impl std::str::FromStr for Levels {
 impl std::fmt::Display for Levels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let all = self.all.then_some("*");
-        let only = self.only.iter().filter(|_| !self.all).map(String::as_str);
+        // Next to all levels, only the one that is not among them says anything.
+        let only = self.only.iter().filter(|l| !self.all || *l == TRACE).map(String::as_str);
         let words: Vec<String> = all
             .into_iter()
             .chain(only)

@@ -15,5 +15,6 @@ pub mod limits;
 mod per_process;
 pub mod publish;
 pub mod registry;
+pub mod trace;
 
 pub use per_process::PerProcess;

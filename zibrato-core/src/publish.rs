@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::frame::{Flags, Head, InstanceId, Key, Row, State, encode_set};
 use crate::limits;
 use crate::registry::Reading;
+use crate::trace::Mark;
 
 /// How often a complete set is sent at least.
 pub const COMPLETE_EVERY: Duration = Duration::from_secs(10);
@@ -26,6 +27,15 @@ pub struct Set {
 }
 
 impl Set {
+    pub(crate) fn new(level: Arc<str>, head: Head, rows: Vec<Row>, frame: usize) -> Self {
+        Set { level, head, rows, frame }
+    }
+
+    /// The marks of the rows that are traced.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> {
+        self.rows.iter().filter_map(|row| Mark::of(self.head.instance, &self.level, self.head.sequence, row))
+    }
+
     /// Its frames, stamped as sent at `now`. A set that is sent again is stamped again and keeps its sequence.
     pub fn frames(&self, now: u64) -> Vec<Vec<u8>> {
         let head = Head { sent_at: now.max(self.head.started_at), ..self.head.clone() };
@@ -74,18 +84,18 @@ struct Level {
     sizes: Sizes,
 }
 
-/// What of a metric was sent last, as a mark, not a state.
+/// What of a metric was sent last, in short.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Known {
-    latest: Mark,
+    latest: Digest,
     /// It was another one since the newest complete set, even if it is the same again by now.
     changed: bool,
 }
 
 /// A state in short: it differs whenever the state does, extremes of an interval aside.
-type Mark = (u64, u64);
+type Digest = (u64, u64);
 
-fn mark(state: &State) -> Mark {
+fn digest(state: &State) -> Digest {
     match state {
         State::Total(total) => (total.whole as u64, total.float.to_bits()),
         // A sum may have been read ahead of the count; the flag tells an empty spread from one never sent.
@@ -103,6 +113,18 @@ fn mark(state: &State) -> Mark {
             };
             (hash(&d.unit), hash(&d.help))
         }
+    }
+}
+
+/// Stands for the number of a marked row before it has one.
+const UNNUMBERED: u64 = 0;
+
+/// Whether nothing has happened to a metric yet.
+fn is_nothing(state: &State) -> bool {
+    match state {
+        State::Total(total) => total.is_zero(),
+        State::Spread(spread) => spread.histogram.count() == 0 && spread.sum.is_zero(),
+        _ => false,
     }
 }
 
@@ -145,15 +167,17 @@ impl Publisher {
     /// [`COMPLETE_EVERY`] has passed, or where the whole level fits [`limits::ALWAYS_COMPLETE`] bytes.
     pub fn collect(&mut self, readings: Vec<Reading>, now: u64) -> Vec<Set> {
         let mut sets = Vec::new();
-        for (name, rows) in self.by_level(readings) {
+        for (name, mut rows) in self.by_level(readings) {
             let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now, self.sizes));
             let due = now.saturating_sub(level.complete_at) >= COMPLETE_EVERY.as_nanos() as u64;
-            let changed =
-                rows.iter().any(|row| level.known.get(&row.key).map(|k| k.latest) != Some(mark(&row.state)));
+            let changed = rows
+                .iter()
+                .any(|row| level.known.get(&row.key).map(|k| k.latest) != Some(digest(&row.state)));
             if !changed && !due {
                 continue;
             }
             let complete = due || level.bytes <= level.sizes.always_complete;
+            level.number(&mut rows, &mut self.traced);
             let set = level.next(&name, self.instance, &self.source, rows, complete, Flags::default(), now);
             sets.push(set);
         }
@@ -166,8 +190,9 @@ impl Publisher {
         for name in self.levels.keys() {
             by_level.entry(name.clone()).or_default();
         }
-        let sets = by_level.into_iter().map(|(name, rows)| {
+        let sets = by_level.into_iter().map(|(name, mut rows)| {
             let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now, self.sizes));
+            level.number(&mut rows, &mut self.traced);
             level.next(&name, self.instance, &self.source, rows, true, Flags::LAST, now)
         });
         sets.collect()
@@ -176,8 +201,9 @@ impl Publisher {
     /// The sets with the final states of metrics that were retired. They are to be handed over like last sets,
     /// because no later set has those metrics.
     pub fn retire(&mut self, readings: Vec<Reading>, now: u64) -> Vec<Set> {
-        let sets = self.by_level(readings).into_iter().map(|(name, rows)| {
+        let sets = self.by_level(readings).into_iter().map(|(name, mut rows)| {
             let level = self.levels.entry(name.clone()).or_insert_with(|| Level::new(&rows, now, self.sizes));
+            level.number(&mut rows, &mut self.traced);
             for row in &rows {
                 level.known.remove(&row.key);
             }
@@ -189,10 +215,15 @@ impl Publisher {
 
     fn by_level(&self, readings: Vec<Reading>) -> BTreeMap<Arc<str>, Vec<Row>> {
         let mut levels: BTreeMap<Arc<str>, Vec<Row>> = BTreeMap::new();
-        for Reading { id, born, state } in readings {
+        for Reading { id, born, state, traced } in readings {
             let source = id.source.clone().unwrap_or_else(|| self.source.clone());
             let key = Key { kind: id.kind, name: id.name.clone(), source, tags: id.tags.clone(), born };
-            levels.entry(id.level.clone()).or_default().push(Row { key, state, trace: None });
+            levels.entry(id.level.clone()).or_default().push(Row {
+                key,
+                state,
+                trace: traced.then_some(UNNUMBERED),
+                event: None,
+            });
         }
         levels
     }
@@ -209,6 +240,18 @@ impl Level {
             bytes: 0,
             known: HashMap::new(),
             sizes,
+        }
+    }
+
+    /// Numbers the marked rows that say something new; the others are as good as not marked this time.
+    fn number(&self, rows: &mut [Row], traced: &mut u64) {
+        for row in rows.iter_mut().filter(|row| row.trace.is_some()) {
+            let news = match self.known.get(&row.key) {
+                Some(known) => known.latest != digest(&row.state),
+                None => !is_nothing(&row.state),
+            };
+            *traced += u64::from(news);
+            row.trace = news.then_some(*traced);
         }
     }
 
@@ -231,10 +274,10 @@ impl Level {
             self.known.clear();
         }
         for row in &rows {
-            let mark = mark(&row.state);
+            let latest = digest(&row.state);
             let known = self.known.get(&row.key).copied();
-            let changed = !complete && known.is_none_or(|k| k.changed || k.latest != mark);
-            self.known.insert(row.key.clone(), Known { latest: mark, changed });
+            let changed = !complete && known.is_none_or(|k| k.changed || k.latest != latest);
+            self.known.insert(row.key.clone(), Known { latest, changed });
         }
         if !complete {
             rows.retain(|row| self.known.get(&row.key).is_none_or(|k| k.changed));

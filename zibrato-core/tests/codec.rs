@@ -1,10 +1,13 @@
 //! Frames survive the way there and back, and whatever is not a frame is told apart without a panic.
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use zibrato_core::ask::{Cursor, Message};
 use zibrato_core::frame::*;
 use zibrato_core::histogram::{Buckets, Histogram};
+use zibrato_core::trace::{Event, Hop, Mark, Verdict};
 
 fn finite() -> impl Strategy<Value = f64> {
     prop::num::f64::NORMAL | prop::num::f64::ZERO | prop::num::f64::SUBNORMAL
@@ -58,13 +61,49 @@ fn kind_and_state() -> impl Strategy<Value = (Kind, State)> {
 
 fn row() -> impl Strategy<Value = Row> {
     let source = prop_oneof![Just("host".to_string()), name()];
-    (kind_and_state(), name(), source, tags(), any::<u64>(), prop::option::of(any::<u64>())).prop_map(
-        |((kind, state), name, source, tags, born, trace)| Row {
-            key: Key { kind, name: name.into(), source: source.into(), tags, born },
-            state,
-            trace,
+    let trace = prop::option::of(any::<u64>());
+    (kind_and_state(), name(), source, tags(), any::<u64>(), trace, prop::option::of(event())).prop_map(
+        |((kind, state), name, source, tags, born, trace, event)| {
+            let key = Key { kind, name: name.into(), source: source.into(), tags, born };
+            // Only points travel for events, and these have the name, tags and time of their point.
+            let event = event.filter(|_| kind == Kind::Point).map(|mut event| {
+                event.mark.key = Key { kind: event.mark.key.kind, ..key.clone() };
+                if let State::Point(point) = &state {
+                    event.time = point.time;
+                }
+                Arc::new(event)
+            });
+            Row { key, state, trace, event }
         },
     )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let mark = (any::<[u8; 16]>(), any::<u64>(), any::<u64>(), any::<i64>(), finite(), 0..6u64);
+    let told = (0..6u64, 0..5u64, prop::option::of(any::<u64>()), prop::option::of(name()));
+    (mark, told).prop_map(|((id, sequence, number, whole, float, kind), (hop, verdict, one, text))| {
+        let kind = Kind::from_code(kind).unwrap();
+        let key = Key { kind, name: "".into(), source: "".into(), tags: Tags::none(), born: 0 };
+        let mark = Mark {
+            instance: InstanceId(id),
+            level: "info".into(),
+            sequence,
+            number,
+            key,
+            total: Total { whole, float },
+            count: one,
+        };
+        Event {
+            hop: Hop::from_code(hop).unwrap(),
+            verdict: Verdict::from_code(verdict).unwrap(),
+            time: 0,
+            by: "host".into(),
+            mark,
+            backend: text.clone().map(Into::into),
+            batch: one,
+            why: text.map(Into::into),
+        }
+    })
 }
 
 fn head() -> impl Strategy<Value = Head> {
@@ -158,6 +197,7 @@ fn one_bad_row_costs_only_itself() {
         key: key(name),
         state: State::Gauge(Gauge { value, set_at: 2, statistics: None }),
         trace: None,
+        event: None,
     };
     let head = Head {
         instance: InstanceId([7; 16]),

@@ -22,7 +22,7 @@ fn key(kind: Kind, name: &str) -> Key {
 }
 
 fn counter(name: &str, total: i64) -> Row {
-    Row { key: key(Kind::Counter, name), state: State::Total(Total::whole(total)), trace: None }
+    Row { key: key(Kind::Counter, name), state: State::Total(Total::whole(total)), trace: None, event: None }
 }
 
 fn timer(values: &[f64], interval: &[f64]) -> Row {
@@ -35,7 +35,7 @@ fn timer(values: &[f64], interval: &[f64]) -> Row {
         .map(|min| Span { min, max: interval.iter().copied().fold(min, f64::max) });
     let sum = Total::whole(values.iter().sum::<f64>() as i64);
     let state = State::Spread(Spread { sum, span, histogram });
-    Row { key: key(Kind::Timer, "t"), state, trace: None }
+    Row { key: key(Kind::Timer, "t"), state, trace: None, event: None }
 }
 
 /// A set sent `age` after the start; on a clock that has nothing to do with the receiver's.
@@ -230,6 +230,7 @@ fn points_come_once() {
         key: key(Kind::Point, "p"),
         state: State::Point(Point { number, time: NOW, value }),
         trace: None,
+        event: None,
     };
     let mut ledger = ledger(NOW - 100 * SECOND);
     let values = |ledger: &mut Ledger| -> Vec<f64> {
@@ -255,6 +256,7 @@ fn gauges_are_told_while_they_are_heard() {
         key: key(Kind::Gauge, "g"),
         state: State::Gauge(Gauge { value, set_at: 6 * SECOND, statistics }),
         trace: None,
+        event: None,
     };
     let mut ledger = ledger(NOW - 100 * SECOND);
     let told = |ledger: &mut Ledger, fresh| {
@@ -296,8 +298,12 @@ fn oddities_are_counted() {
 
 #[test]
 fn an_updown_total_that_came_back_is_settled_by_its_sequence() {
-    let updown =
-        |total| Row { key: key(Kind::Updown, "u"), state: State::Total(Total::whole(total)), trace: None };
+    let updown = |total| Row {
+        key: key(Kind::Updown, "u"),
+        state: State::Total(Total::whole(total)),
+        trace: None,
+        event: None,
+    };
     let mut first = ledger(NOW - 100 * SECOND);
     first.merge("info", complete(1, SECOND, vec![updown(5)]), at(NOW));
     assert_eq!(totals(&mut first), one("u", 5));

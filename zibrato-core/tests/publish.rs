@@ -14,7 +14,7 @@ const SECOND: u64 = 1_000_000_000;
 fn reading(level: &str, name: &str, total: i64) -> Reading {
     let id =
         Id { level: level.into(), kind: Kind::Counter, name: name.into(), source: None, tags: Tags::none() };
-    Reading { id: Arc::new(id), born: 5 * SECOND, state: State::Total(Total::whole(total)) }
+    Reading { id: Arc::new(id), born: 5 * SECOND, state: State::Total(Total::whole(total)), traced: false }
 }
 
 fn frames(set: &Set, now: u64) -> Vec<Frame> {

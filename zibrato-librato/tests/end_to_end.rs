@@ -83,6 +83,7 @@ impl App {
             key: Key { kind, name: name.into(), source: "Web-1".into(), tags, born: self.born },
             state,
             trace: None,
+            event: None,
         }
     }
 

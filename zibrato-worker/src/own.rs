@@ -72,7 +72,7 @@ impl Own {
             let source = self.source.as_str().into();
             let key = Key { kind: Kind::Counter, name, source, tags, born: self.started_at };
             let total = Total::whole(i64::try_from(total).unwrap_or(i64::MAX));
-            rows.push(Row { key, state: State::Total(total), trace: None });
+            rows.push(Row { key, state: State::Total(total), trace: None, event: None });
         };
         figures.named().for_each(|(name, total)| add(name, None, total));
         backend.iter().for_each(|&(name, total)| add(name, None, total));

@@ -202,6 +202,7 @@ mod tests {
             },
             state: zibrato_core::frame::State::Total(Default::default()),
             trace: None,
+            event: None,
         };
         let backend = crate::testing::Memory::new();
         let mut dealers = [1, 2].map(|index| {

@@ -157,7 +157,7 @@ impl Level {
         self.number += 1;
         let point = Point { number: self.number, time: line.time, value };
         let key = self.key(Kind::Point, line.name.into(), line.source.into());
-        let row = Row { key, state: State::Point(point), trace: None };
+        let row = Row { key, state: State::Point(point), trace: None, event: None };
         self.points.push_back(Held { row, came: now, set: 0 });
         self.fresh += 1;
         if self.points.len() > POINTS {
@@ -189,7 +189,7 @@ impl Level {
         let mut rows: Vec<Row> = metrics
             .map(|((kind, name, source), metric)| {
                 let key = self.key(*kind, name.clone(), source.clone());
-                Row { key, state: metric.state.clone(), trace: None }
+                Row { key, state: metric.state.clone(), trace: None, event: None }
             })
             .collect();
         let points = self.points.iter().filter(|p| complete || p.set > self.base);

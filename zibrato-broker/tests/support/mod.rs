@@ -166,7 +166,7 @@ pub fn head(instance: u8, sequence: u64, flags: Flags) -> Head {
 pub fn counter(name: &str, total: i64) -> Row {
     let (source, tags) = ("host".into(), Tags::none());
     let key = Key { kind: Kind::Counter, name: name.into(), source, tags, born: 1_000 };
-    Row { key, state: State::Total(Total::whole(total)), trace: None }
+    Row { key, state: State::Total(Total::whole(total)), trace: None, event: None }
 }
 
 /// One frame of a complete set.

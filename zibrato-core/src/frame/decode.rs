@@ -8,6 +8,7 @@ use super::{
 };
 use crate::histogram::{self, Buckets, Histogram};
 use crate::limits;
+use crate::trace::{Event, Hop, Mark, Verdict};
 
 /// Why a frame was refused as a whole. The `Display` text doubles as the name of its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,11 +209,44 @@ fn read_row(input: &mut Input<'_>, head_source: &Arc<str>) -> Result<Row, Wrong>
     let state = read_state(input, kind)?;
     let source = if items > 5 { input.optional(Input::name)? } else { None };
     let trace = if items > 6 { input.optional(Input::uint)? } else { None };
-    for _ in 7..items {
+    let source = source.unwrap_or_else(|| head_source.clone());
+    let key = Key { kind, name, source, tags, born };
+    let event = match &state {
+        State::Point(point) if items > 7 => {
+            input.optional(|input| read_event(input, &key, point, head_source))?.map(Arc::new)
+        }
+        _ => None,
+    };
+    for _ in 7 + u32::from(matches!(state, State::Point(_)))..items {
         input.skip()?;
     }
-    let source = source.unwrap_or_else(|| head_source.clone());
-    Ok(Row { key: Key { kind, name, source, tags, born }, state, trace })
+    Ok(Row { key, state, trace, event })
+}
+
+fn read_event(input: &mut Input<'_>, key: &Key, point: &Point, by: &Arc<str>) -> Result<Event, Wrong> {
+    let items = input.array()?;
+    if items < 12 {
+        return Err(Wrong::Row(BadRow::WrongType));
+    }
+    let hop = Hop::from_code(input.uint()?).ok_or(Wrong::Row(BadRow::UnknownKind))?;
+    let verdict = Verdict::from_code(input.uint()?).ok_or(Wrong::Row(BadRow::UnknownKind))?;
+    let instance = input.bin()?.try_into().map_err(|_| Wrong::Row(BadRow::WrongType))?;
+    let level = input.str()?;
+    limits::check_level(level).map_err(|_| Wrong::Row(BadRow::BadName))?;
+    let (sequence, number) = (input.uint()?, input.uint()?);
+    let kind = Kind::from_code(input.uint()?).ok_or(Wrong::Row(BadRow::UnknownKind))?;
+    let State::Total(total) = read_state(input, Kind::Updown)? else {
+        return Err(Wrong::Row(BadRow::WrongType));
+    };
+    let (count, batch) = (input.optional(Input::uint)?, input.optional(Input::uint)?);
+    let (backend, why) = (input.optional(Input::name)?, input.optional(Input::name)?);
+    for _ in 12..items {
+        input.skip()?;
+    }
+    let key = Key { kind, ..key.clone() };
+    let mark =
+        Mark { instance: InstanceId(instance), level: level.into(), sequence, number, key, total, count };
+    Ok(Event { hop, verdict, time: point.time, by: by.clone(), mark, backend, batch, why })
 }
 
 fn read_tags(input: &mut Input<'_>) -> Result<Tags, Wrong> {

@@ -2,6 +2,7 @@ use rmp::encode as mp;
 
 use super::{Flags, Head, Row, Span, State, Tags, Total, VERSION};
 use crate::histogram::Buckets;
+use crate::trace::Event;
 
 // Writing into a `Vec` cannot fail, so the results of the writers are dropped throughout.
 macro_rules! put {
@@ -29,7 +30,11 @@ pub fn encode_head(out: &mut Vec<u8>, head: &Head, rows: usize) {
 /// Appends a row; its source is written only where it is not `source`, the head's.
 pub fn encode_row(out: &mut Vec<u8>, row: &Row, source: &str) {
     let own_source = *row.key.source != *source;
-    let items = if row.trace.is_some() { 7 } else { 5 + u32::from(own_source) };
+    let items = match row {
+        Row { event: Some(_), .. } => 8,
+        Row { trace: Some(_), .. } => 7,
+        _ => 5 + u32::from(own_source),
+    };
     put!(
         mp::write_array_len(out, items),
         mp::write_uint(out, row.key.kind as u64),
@@ -40,11 +45,44 @@ pub fn encode_row(out: &mut Vec<u8>, row: &Row, source: &str) {
     );
     if own_source {
         put!(mp::write_str(out, &row.key.source));
-    } else if items == 7 {
+    } else if items > 5 {
         put!(mp::write_nil(out));
     }
-    if let Some(number) = row.trace {
-        put!(mp::write_uint(out, number));
+    match row.trace {
+        Some(number) => put!(mp::write_uint(out, number)),
+        None if items > 7 => put!(mp::write_nil(out)),
+        None => {}
+    }
+    if let Some(event) = &row.event {
+        encode_event(out, event);
+    }
+}
+
+/// What of an event is not in its row: name, tags, `born` and the source are the row's, time and value the point's.
+fn encode_event(out: &mut Vec<u8>, event: &Event) {
+    let mark = &event.mark;
+    put!(
+        mp::write_array_len(out, 12),
+        mp::write_uint(out, event.hop as u64),
+        mp::write_uint(out, event.verdict as u64),
+        mp::write_bin(out, &mark.instance.0),
+        mp::write_str(out, &mark.level),
+        mp::write_uint(out, mark.sequence),
+        mp::write_uint(out, mark.number),
+        mp::write_uint(out, mark.key.kind as u64),
+        encode_state(out, &State::Total(mark.total)),
+    );
+    for number in [mark.count, event.batch] {
+        match number {
+            Some(number) => put!(mp::write_uint(out, number)),
+            None => put!(mp::write_nil(out)),
+        }
+    }
+    for text in [&event.backend, &event.why] {
+        match text {
+            Some(text) => put!(mp::write_str(out, text)),
+            None => put!(mp::write_nil(out)),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::histogram::Histogram;
+use crate::trace::Event;
 
 /// What a metric is; the number is its code on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -272,4 +273,6 @@ pub struct Row {
     pub state: State,
     /// Its number as a traced row, where it is marked for tracing.
     pub trace: Option<u64>,
+    /// What a hop tells of another row, where this one is a point that travels for it.
+    pub event: Option<Arc<Event>>,
 }

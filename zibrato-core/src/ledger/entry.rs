@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Horizon, Sequences, SettledEntry, SettledRow, Slacks};
-use crate::frame::{Flags, Gauge, Head, Key, Point, Row, Span, Spread, State};
+use crate::frame::{Flags, Frame, Gauge, Head, Key, Point, Row, Span, Spread, State};
+use crate::trace::{Event, Mark};
 
 /// Most gaps in the sequences of an entry that are remembered.
 pub(super) const GAPS: usize = 1024;
@@ -12,6 +13,8 @@ pub(super) const GAPS: usize = 1024;
 const OPEN_SETS: usize = 16;
 /// Most points of an entry that wait to be settled; of more, the oldest are given up.
 const POINTS: usize = 100_000;
+/// Most marked rows of an entry that wait to be settled; of more, no notice is taken.
+const MARKS: usize = 10_000;
 
 /// The newest row of one metric.
 #[derive(Debug)]
@@ -80,7 +83,14 @@ pub(super) struct Entry {
     /// Sets of which all parts have come.
     pub(super) whole: Sequences,
     /// Points that are not settled, by number.
-    pub(super) points: BTreeMap<u64, (Key, Point)>,
+    pub(super) points: BTreeMap<u64, (Key, Point, Option<Arc<Event>>)>,
+    /// Marked rows that are not settled.
+    pub(super) marks: HashMap<Key, Vec<Arc<Mark>>>,
+    waiting_marks: usize,
+    /// Numbers of the marked rows that have come.
+    traced: Sequences,
+    /// Marked rows up to this set came in an earlier life of the worker.
+    traced_before: Option<u64>,
     /// When a frame last came, on the forgetting clock.
     pub(super) heard: u64,
     /// Whether a last set was announced.
@@ -99,6 +109,10 @@ impl Entry {
             complete: 0,
             whole: Sequences::default(),
             points: BTreeMap::new(),
+            marks: HashMap::new(),
+            waiting_marks: 0,
+            traced: Sequences::default(),
+            traced_before: None,
             heard: 0,
             ended: false,
             open: BTreeMap::new(),
@@ -138,7 +152,7 @@ impl Entry {
                     if known || self.points.contains_key(&point.number) {
                         outcome.point_repeats += 1;
                     } else {
-                        self.points.insert(point.number, (row.key, point));
+                        self.points.insert(point.number, (row.key, point, row.event));
                     }
                 }
                 // Descriptions are kept by name, in the ledger.
@@ -161,6 +175,42 @@ impl Entry {
         }
         self.add_part(head, part, received);
         outcome
+    }
+
+    /// Takes note of the marked rows of a frame, and tells which have not come before.
+    pub(super) fn mark(
+        &mut self,
+        level: &Arc<str>,
+        frame: &Frame,
+        settled: Option<&SettledEntry>,
+    ) -> (Vec<Arc<Mark>>, u64) {
+        let (mut news, mut lost) = (Vec::new(), 0);
+        let Head { instance, sequence, .. } = frame.head;
+        let before = *self.traced_before.get_or_insert(settled.map_or(0, |settled| settled.sequence));
+        if sequence <= before {
+            return (news, lost);
+        }
+        for mark in frame.rows.iter().filter_map(|row| Mark::of(instance, level, sequence, row)) {
+            if !self.traced.insert(mark.number) {
+                continue;
+            }
+            let mark = Arc::new(mark);
+            if self.waiting_marks < MARKS {
+                self.waiting_marks += 1;
+                self.marks.entry(mark.key.clone()).or_default().push(mark.clone());
+            } else {
+                lost += 1;
+            }
+            news.push(mark);
+        }
+        self.traced.fill_lowest(GAPS);
+        (news, lost)
+    }
+
+    /// Gives up the marked rows that are settled: all but those of metrics that stay to be.
+    pub(super) fn settle_marks(&mut self, open: &HashMap<&Key, ()>) {
+        self.marks.retain(|key, _| open.contains_key(key));
+        self.waiting_marks = self.marks.values().map(Vec::len).sum();
     }
 
     /// Merges a row, and gives its state back, as one piece of memory with the slot's where they are equal.

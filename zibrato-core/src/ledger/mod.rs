@@ -15,6 +15,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::frame::{Description, Flags, Frame, State};
+use crate::level::TRACE;
+use crate::trace::Mark;
 use entry::Entry;
 
 pub use difference::Change;
@@ -72,6 +74,8 @@ pub struct Counts {
     pub point_repeats: u64,
     /// Points given up because too many waited.
     pub points_lost: u64,
+    /// Marked rows of which no more was told, because too many waited.
+    pub marks_lost: u64,
     /// Totals that never fall, but fell; they are passed over until they are back.
     pub backwards: u64,
 }
@@ -88,6 +92,8 @@ pub struct Ledger {
     horizon: u64,
     oldest: u64,
     counts: Counts,
+    tracing: bool,
+    received: Vec<Arc<Mark>>,
 }
 
 impl Ledger {
@@ -103,6 +109,8 @@ impl Ledger {
             horizon,
             oldest: HORIZON,
             counts: Counts::default(),
+            tracing: false,
+            received: Vec::new(),
         }
     }
 
@@ -110,6 +118,17 @@ impl Ledger {
     /// default, which is as long as brokers hold them.
     pub fn with_oldest(self, oldest: u64) -> Self {
         Ledger { oldest, ..self }
+    }
+
+    /// The same, but taking notice of rows that are marked for tracing. Then [`take_received`](Ledger::take_received)
+    /// must be called after each frame.
+    pub fn with_traces(self) -> Self {
+        Ledger { tracing: true, ..self }
+    }
+
+    /// The marked rows that have come since the last call, repeats aside.
+    pub fn take_received(&mut self) -> Vec<Arc<Mark>> {
+        std::mem::take(&mut self.received)
     }
 
     /// What has been settled.
@@ -171,8 +190,7 @@ impl Ledger {
             self.counts.too_old += 1;
             return false;
         }
-        let Frame { head, rows } = frame;
-        for row in &rows {
+        for row in &frame.rows {
             if let State::Description(description) = &row.state
                 && self.descriptions.get(&row.key.name) != Some(description)
                 && (self.descriptions.len() < DESCRIPTIONS || self.descriptions.contains_key(&row.key.name))
@@ -180,7 +198,7 @@ impl Ledger {
                 self.descriptions.insert(row.key.name.clone(), description.clone());
             }
         }
-        let origin = self.origin(head.instance, level);
+        let origin = self.origin(frame.head.instance, level);
         let settled = self.settled.entries.get_mut(&origin);
         let ran = self.settled.ran;
         let settled = settled.map(|settled| {
@@ -189,6 +207,12 @@ impl Ledger {
         });
         let entry = self.entries.entry(origin.clone()).or_insert_with(Entry::new);
         entry.heard = ran;
+        if self.tracing && frame.head.flags.has(Flags::TRACED) && &*origin.level != TRACE {
+            let (received, lost) = entry.mark(&origin.level, &frame, settled);
+            self.received.extend(received);
+            self.counts.marks_lost += lost;
+        }
+        let Frame { head, rows } = frame;
         entry.ended |= head.flags.has(Flags::LAST);
         let received = arrival.now.saturating_sub(arrival.held);
         let outcome = entry.merge(&head, rows, received, settled);

@@ -1,11 +1,13 @@
 //! Settling: what happened since the last time, and what is settled from now on.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::difference::{self, Change, Difference};
 use super::entry::{Entry, Sight, WholeSet, is_settled_by_row};
 use super::{Ledger, Origin, Sequences, SettledEntry, SettledRow};
 use crate::frame::{Key, Kind, State};
+use crate::trace::{Mark, Trace};
 
 /// What happened to one metric of one instance since it was last settled.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +18,8 @@ pub struct Delta {
     pub key: Key,
     /// What happened.
     pub change: Change,
+    /// What of tracing belongs to it.
+    pub trace: Trace,
 }
 
 /// What is settled from now on of one instance at one level.
@@ -48,6 +52,8 @@ pub struct Settlement {
     pub deltas: Vec<Delta>,
     /// What is settled from now on, by origin.
     pub entries: Vec<EntryChange>,
+    /// Marked rows in which nothing was that had not been settled before.
+    pub unchanged: Vec<Arc<Mark>>,
 }
 
 /// A settlement that the ledger has not made its own yet: first it goes to the disk, then it is
@@ -115,10 +121,11 @@ impl Ledger {
             let first_delta = settlement.deltas.len();
             let points = old.map(|old| &old.points).or(change.points.as_ref()).cloned().unwrap_or_default();
             let mut settled_points = points.clone();
-            for (&number, (key, point)) in &entry.points {
+            for (&number, (key, point, event)) in &entry.points {
                 if settled_points.insert(number) {
                     let change = Change::Point { time: point.time, value: point.value };
-                    settlement.deltas.push(Delta { origin: origin.clone(), key: key.clone(), change });
+                    let trace = event.clone().map_or(Trace::None, Trace::Event);
+                    settlement.deltas.push(Delta { origin: origin.clone(), key: key.clone(), change, trace });
                 }
             }
             settled_points.fill_lowest(super::entry::GAPS);
@@ -167,7 +174,8 @@ impl Ledger {
                     }
                 }
                 if let Some(change) = delta {
-                    settlement.deltas.push(Delta { origin: origin.clone(), key: key.clone(), change });
+                    let trace = entry.marks.get(key).cloned().map_or(Trace::None, Trace::Marks);
+                    settlement.deltas.push(Delta { origin: origin.clone(), key: key.clone(), change, trace });
                 }
                 let retired = was.and_then(|was| was.retired);
                 let retires = slot.retired.is_some() && retired.is_none();
@@ -177,7 +185,14 @@ impl Ledger {
                     change.rows.push((key.clone(), SettledRow { sequence, state, retired }));
                 }
             }
-            settlement.deltas[first_delta..].sort_by(|a, b| a.key.cmp(&b.key));
+            let deltas = &mut settlement.deltas[first_delta..];
+            deltas.sort_by(|a, b| a.key.cmp(&b.key));
+            for (key, marks) in &entry.marks {
+                let is_told = deltas.binary_search_by(|delta| delta.key.cmp(key)).is_ok();
+                if !is_told && !change.open.contains(key) {
+                    settlement.unchanged.extend(marks.iter().cloned());
+                }
+            }
             settlement.entries.push(change);
         }
         self.counts.backwards += backwards;
@@ -251,6 +266,7 @@ impl Ledger {
             return;
         }
         let open: HashMap<&Key, ()> = change.open.iter().map(|key| (key, ())).collect();
+        entry.settle_marks(&open);
         entry.rows.retain(|key, slot| {
             if !open.contains_key(key) {
                 (slot.floor, slot.span) = (slot.sequence, None);

@@ -61,6 +61,12 @@ macro_rules! handle {
                 $name(Handle::of(&MetricSpec { kind: $kind, ..*spec }))
             }
 
+            /// Marks the metric for tracing: every hop tells of its rows from here on, see
+            /// [`trace`](crate::trace).
+            pub fn trace(&self) {
+                self.0.0.traced.store(true, Relaxed);
+            }
+
             /// Lets the metric go when its last handle has gone: its final total is sent once more, and its
             /// memory is freed. A metric of the same name that comes later starts at zero.
             pub fn retire(self) {

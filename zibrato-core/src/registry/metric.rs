@@ -75,6 +75,8 @@ pub struct Shared {
     asked_for: AtomicBool,
     /// Whether the metric goes when the last handle has gone.
     pub(crate) retiring: AtomicBool,
+    /// Whether a call site or a handle has marked the metric for tracing.
+    pub(crate) traced: AtomicBool,
     /// What threads without cells of their own have counted.
     pub(crate) orphan: NumberCell,
     /// The same for timers and distributions.
@@ -117,6 +119,8 @@ pub(crate) struct Metric {
     pub(crate) id: Arc<Id>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) has_site: bool,
+    /// Whether a pattern has marked it for tracing.
+    pub(crate) matches: bool,
     born: u64,
     /// When it last had a handle, as far as readers have seen.
     asked_for: u64,
@@ -155,6 +159,7 @@ impl Metric {
             off: AtomicBool::new(!on),
             asked_for: AtomicBool::new(true),
             retiring: AtomicBool::new(false),
+            traced: AtomicBool::new(false),
             orphan: NumberCell::default(),
             orphans: matches!(id.kind, Kind::Timer | Kind::Distribution).then(|| Box::new(Orphans::new())),
             gauge: (id.kind == Kind::Gauge).then(|| GaugeCell::new(statistics)),
@@ -163,6 +168,7 @@ impl Metric {
             id,
             shared: Arc::new(shared),
             has_site: false,
+            matches: false,
             born,
             asked_for: born,
             retired: Retired::default(),
@@ -244,6 +250,10 @@ impl Metric {
             }
             Kind::Point | Kind::Description => None,
         }
+    }
+
+    pub(crate) fn is_traced(&self) -> bool {
+        self.matches || self.shared.traced.load(Relaxed)
     }
 
     pub(crate) fn born(&self) -> u64 {

@@ -14,7 +14,7 @@ mod site;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::cell::{Local, Roster, SampledSlot, Thread, ThreadCells, with_registry};
@@ -22,6 +22,7 @@ use crate::clock::{self, Calibration, Rate};
 use crate::frame::{Description, Kind};
 use crate::level::{self, Levels};
 use crate::limits;
+use crate::trace::Patterns;
 
 pub use handle::{Counter, Distribution, Gauge, Timer, Timing, Updown};
 pub use increment::Increment;
@@ -32,7 +33,7 @@ use metric::Metric;
 pub use metric::Shared;
 pub use metric::{Id, MetricSpec};
 pub use read::{Reading, end, read, read_own_thread, take_retired};
-pub use site::{Site, Way};
+pub use site::{Site, TRACE, Way};
 
 pub(crate) static REGISTRY: Lock<Inner> = Lock::new(Inner::new());
 
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     threads: Vec<Option<ThreadCells>>,
     sites: Vec<(&'static Site, &'static Arc<Shared>)>,
     levels: Levels,
+    traced: Patterns,
     calibration: Option<Calibration>,
     descriptions: BTreeMap<Arc<str>, (Description, u64)>,
     retired: Vec<Reading>,
@@ -87,6 +89,7 @@ impl Inner {
             threads: Vec::new(),
             sites: Vec::new(),
             levels: Levels::ALL,
+            traced: Patterns::NONE,
             calibration: None,
             descriptions: BTreeMap::new(),
             retired: Vec::new(),
@@ -192,7 +195,8 @@ impl Inner {
         }
         let id = Arc::new(id);
         let on = self.levels.contains(&id.level);
-        let metric = Metric::new(id.clone(), number, clock::unix_nanos(), on, statistics);
+        let mut metric = Metric::new(id.clone(), number, clock::unix_nanos(), on, statistics);
+        metric.matches = self.traced.match_name(&id.name);
         let shared = metric.shared.clone();
         self.metrics[number as usize] = Some(metric);
         self.by_id.insert(id, number);
@@ -212,6 +216,9 @@ impl Inner {
         // A call site never goes, and neither does what it is tied to.
         let shared: &'static Arc<Shared> = Box::leak(Box::new(self.resolve(&site.spec())));
         site.tie(shared);
+        if site.is_traced() {
+            shared.traced.store(true, Relaxed);
+        }
         self.sites.push((site, shared));
         if let Some(metric) = self.metric_mut(shared.number) {
             metric.has_site = true;
@@ -280,6 +287,17 @@ pub(crate) fn tell_sites() {
 /// Switches levels on and off for the whole process, at every call site and handle.
 pub fn set_levels(levels: Levels) {
     with_registry(|inner, _| inner.set_levels(levels));
+}
+
+/// Marks every metric whose name matches for tracing, now and later, beside those that are marked in the program; see
+/// [`trace`](crate::trace). Later patterns replace earlier ones.
+pub fn set_traced(patterns: Patterns) {
+    with_registry(|inner, _| {
+        for metric in inner.metrics.iter_mut().flatten() {
+            metric.matches = patterns.match_name(&metric.id.name);
+        }
+        inner.traced = patterns;
+    });
 }
 
 /// Says what a metric means: its unit in UCUM notation (`s`, `By`, `{request}`; empty where there is none) and one

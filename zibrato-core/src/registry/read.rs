@@ -15,6 +15,8 @@ pub struct Reading {
     pub born: u64,
     /// Its state since then.
     pub state: State,
+    /// Whether it is marked for tracing.
+    pub traced: bool,
 }
 
 /// Reads every metric that is switched on. The extremes of timers, distributions and gauges begin a new interval,
@@ -68,16 +70,17 @@ impl Inner {
         let mut gone = Vec::new();
         for ((metric, sum), going) in self.metrics.iter_mut().zip(&mut sums).zip(going) {
             let Some(metric) = metric else { continue };
-            let (id, born) = (metric.id.clone(), metric.born());
+            let (id, born, traced) = (metric.id.clone(), metric.born(), metric.is_traced());
             if let Some(state) = metric.state(std::mem::take(sum), rate, now, end) {
-                let reading = Reading { id, born, state };
+                let reading = Reading { id, born, state, traced };
                 if going {
                     gone.push((metric.shared.number, reading));
                 } else if !metric.shared.is_off() {
                     readings.push(reading);
                 }
             } else if going {
-                gone.push((metric.shared.number, Reading { id, born, state: nothing(metric.id.kind) }));
+                let state = nothing(metric.id.kind);
+                gone.push((metric.shared.number, Reading { id, born, state, traced }));
             }
         }
         for (number, reading) in gone {
@@ -119,7 +122,7 @@ impl Inner {
                     State::Gauge(crate::frame::Gauge { value, set_at: 0, statistics: None })
                 }
             };
-            Some(Reading { id: metric.id.clone(), born: metric.born(), state })
+            Some(Reading { id: metric.id.clone(), born: metric.born(), state, traced: metric.is_traced() })
         };
         self.metrics.iter().zip(&mut sums).filter_map(own).collect()
     }
@@ -172,6 +175,7 @@ impl Inner {
                     id: Arc::new(id),
                     born: *born,
                     state: State::Description(description.clone()),
+                    traced: false,
                 });
             }
         }

@@ -24,6 +24,11 @@ pub(super) fn waiting() -> impl Iterator<Item = &'static Site> {
     WAITING.iter().filter_map(OnceRef::get)
 }
 
+/// First among the tags of a call site, this marks its metric for tracing. It is no tag: none can be called so.
+///
+/// It is there because a call site is made of constants, and nothing that is passed all the time should grow for it.
+pub const TRACE: (&str, &str) = ("\0trace", "");
+
 /// The level is off.
 const OFF: u8 = 0x80;
 /// The call site is not tied to its metric yet; the processor's counter cannot be used just now; or the gauge keeps
@@ -59,7 +64,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A call site of a metric.
+    /// A call site of a metric; its tags may begin with [`TRACE`].
     pub const fn new(
         kind: Kind,
         level: &'static str,
@@ -277,8 +282,14 @@ impl Site {
         self.shared.get()
     }
 
+    /// Whether it is marked for tracing, as its tags say.
+    pub(super) fn is_traced(&self) -> bool {
+        self.tags.first() == Some(&TRACE)
+    }
+
     pub(super) fn spec(&self) -> MetricSpec<'static> {
         let Site { level, kind, name, source, tags, .. } = *self;
+        let tags = if let [TRACE, rest @ ..] = tags { rest } else { tags };
         MetricSpec { level, kind, name, source, tags, statistics: false }
     }
 

@@ -1,7 +1,10 @@
 //! Frames: good ones, ones with bad rows, and ones that are refused.
 
+use std::sync::Arc;
+
 use zibrato_core::frame::*;
 use zibrato_core::histogram::Histogram;
+use zibrato_core::trace::{Event, Hop, Mark, Verdict};
 use zibrato_core::{level, limits};
 
 use crate::meaning::{FrameVector, HeadMeaning, RefusedFrame, meaning};
@@ -27,7 +30,41 @@ fn complete(sequence: u64) -> Head {
 
 fn row(kind: Kind, name: &str, state: State) -> Row {
     let key = Key { kind, name: name.into(), source: "web1.example".into(), tags: Tags::none(), born: START };
-    Row { key, state, trace: None }
+    Row { key, state, trace: None, event: None }
+}
+
+/// A point that travels for an event.
+fn told(number: u64, event: Event) -> Row {
+    let key = Key { kind: Kind::Point, ..event.mark.key.clone() };
+    let state = State::Point(Point { number, time: event.time, value: event.mark.total.value() });
+    Row { key, state, trace: None, event: Some(Arc::new(event)) }
+}
+
+fn published() -> Row {
+    let key = counter("requests", 0, 0.0).key;
+    let level = "info".into();
+    let total = Total::whole(5231);
+    let mark = Mark { instance: ID, level, sequence: 7, number: 3, key, total, count: None };
+    told(1, Event { by: "web1.example".into(), ..Event::new(Hop::Published, mark, START + 7 * SECOND) })
+}
+
+fn refused() -> Row {
+    let key = Key {
+        kind: Kind::Timer,
+        source: "web2.example".into(),
+        tags: Tags::new([("path", "/")]),
+        ..counter("render", 0, 0.0).key
+    };
+    let total = Total { whole: 2_500_000, float: 0.5 };
+    let mark =
+        Mark { instance: ID, level: "info".into(), sequence: 8, number: 4, key, total, count: Some(2) };
+    let event = Event {
+        by: "web1.example".into(),
+        backend: Some("librato".into()),
+        batch: Some(42),
+        ..Event::new(Hop::Backend, mark, START + 8 * SECOND)
+    };
+    told(2, event.with_verdict(Verdict::Refused, Some("name is too long")))
 }
 
 pub(crate) fn counter(name: &str, whole: i64, float: f64) -> Row {
@@ -181,6 +218,7 @@ pub(crate) fn frames() -> Vec<FrameVector> {
                 ),
             ],
         ),
+        exact("what hops tell of a marked row", &complete(9), &[published(), refused()]),
         exact(
             "a description",
             &complete(10),

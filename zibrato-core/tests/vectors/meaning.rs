@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use zibrato_core::frame::{Row, State, Total};
 
+use crate::hex;
+
 #[derive(Serialize)]
 pub(crate) struct FrameVector {
     pub(crate) name: &'static str,
@@ -38,7 +40,24 @@ pub(crate) struct RowMeaning {
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) born: u64,
     pub(crate) trace: Option<u64>,
+    pub(crate) event: Option<EventMeaning>,
     pub(crate) state: StateMeaning,
+}
+
+#[derive(Serialize)]
+pub(crate) struct EventMeaning {
+    pub(crate) hop: &'static str,
+    pub(crate) verdict: &'static str,
+    pub(crate) instance: String,
+    pub(crate) level: String,
+    pub(crate) sequence: u64,
+    pub(crate) trace: u64,
+    pub(crate) kind: &'static str,
+    pub(crate) total: TotalMeaning,
+    pub(crate) count: Option<u64>,
+    pub(crate) batch: Option<u64>,
+    pub(crate) backend: Option<String>,
+    pub(crate) why: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -194,6 +213,20 @@ pub(crate) fn meaning(row: &Row) -> RowMeaning {
         tags: row.key.tags.iter().map(|(n, v)| (n.into(), v.into())).collect(),
         born: row.key.born,
         trace: row.trace,
+        event: row.event.as_ref().map(|event| EventMeaning {
+            hop: event.hop.name(),
+            verdict: event.verdict.name(),
+            instance: hex(event.mark.instance.0),
+            level: event.mark.level.to_string(),
+            sequence: event.mark.sequence,
+            trace: event.mark.number,
+            kind: event.mark.key.kind.name(),
+            total: total(event.mark.total),
+            count: event.mark.count,
+            batch: event.batch,
+            backend: event.backend.as_deref().map(String::from),
+            why: event.why.as_deref().map(String::from),
+        }),
         state,
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn counter(name: &str, total: i64) -> Row {
         key: key(Kind::Counter, name),
         state: zibrato_core::frame::State::Total(Total::whole(total)),
         trace: None,
+        event: None,
     }
 }
 
@@ -35,6 +36,7 @@ pub(crate) fn timer(name: &str, values: &[f64]) -> Row {
         key: key(Kind::Timer, name),
         state: zibrato_core::frame::State::Spread(Spread { sum, span: None, histogram }),
         trace: None,
+        event: None,
     }
 }
 

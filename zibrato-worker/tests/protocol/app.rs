@@ -246,7 +246,7 @@ impl App {
             }
             _ => State::Total(Total::whole(life.total[0] / 2)),
         };
-        Reading { id: self.id(level, metric), born: life.born, state }
+        Reading { id: self.id(level, metric), born: life.born, state, traced: false }
     }
 
     fn readings(&mut self) -> Vec<Reading> {

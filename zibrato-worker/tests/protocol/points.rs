@@ -39,7 +39,7 @@ fn frames(sequence: u64, first: u64, last: u64, now: u64) -> Vec<Vec<u8>> {
             born: clock(1, 0),
         };
         let point = Point { number, time: clock(number / 2, 0), value: number as f64 };
-        Row { key, state: RowState::Point(point), trace: None }
+        Row { key, state: RowState::Point(point), trace: None, event: None }
     };
     let rows: Vec<Row> = (first..=last).map(row).collect();
     encode_set(&head, &rows, 250)

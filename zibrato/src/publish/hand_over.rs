@@ -232,7 +232,10 @@ mod tests {
     fn retired(publisher: &mut Publisher) -> Vec<Set> {
         let (level, name) = ("info".into(), "gone".into());
         let id = Id { level, kind: Kind::Counter, name, source: None, tags: Tags::none() };
-        publisher.retire(vec![Reading { id: Arc::new(id), born: 1, state: State::Total(Total::whole(1)) }], 2)
+        publisher.retire(
+            vec![Reading { id: Arc::new(id), born: 1, state: State::Total(Total::whole(1)), traced: false }],
+            2,
+        )
     }
 
     fn ack(parcel: &Parcel) -> Message {
