@@ -18,6 +18,7 @@ use crate::keep::{Effect, Handed, Taken};
 use crate::shared::{Shared, add};
 use crate::stop::Stop;
 use crate::store::Written;
+use crate::trace;
 
 /// Answers that may be on their way at once: to all, and to one asker.
 const ANSWERS: usize = 64;
@@ -114,19 +115,29 @@ impl Asked {
         add(&shared.counters.bytes_in, frame.len() as u64);
         let (instance, sequence) = (admitted.head.instance, admitted.head.sequence);
         let level: Arc<str> = admitted.level.into();
-        let handed = {
+        let now = shared.clock.now();
+        let is_traced = trace::is_traced(&level, &admitted.head);
+        let (taken, handed) = {
             let mut keep = shared.keep();
-            if keep.take(&level, &admitted.head, &frame, shared.clock.now()) == Taken::Forgotten {
+            let taken = keep.take(&level, &admitted.head, &frame, now);
+            if taken == Taken::Forgotten {
                 return Err(FORGOTTEN);
             }
             // While the disk is far behind, nothing is promised; the publisher hands over again.
-            if shared.durable && shared.room() == 0 {
+            let handed = if shared.durable && shared.room() == 0 {
                 Handed::Partial
             } else {
                 keep.handed(instance, &level, sequence)
-            }
+            };
+            (taken, handed)
         };
-        shared.publish(Raw::multipart([Bytes::copy_from_slice(topic), Bytes::from(frame)])).await;
+        // It is handed over again and again until it is acknowledged, and told of once.
+        let is_news = matches!(taken, Taken::News | Taken::Late);
+        let marks = (is_traced && is_news).then(|| trace::received(&shared, &level, &frame, now));
+        let sent = shared.publish(Raw::multipart([Bytes::copy_from_slice(topic), Bytes::from(frame)])).await;
+        if let Some(marks) = marks {
+            trace::passed_on(&shared, marks, sent);
+        }
         let version = match handed {
             Handed::Partial => return Ok(()),
             Handed::Stored => {

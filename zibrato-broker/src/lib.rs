@@ -36,6 +36,7 @@ mod stop;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 
 pub use broker::{Addresses, Broker, run};
 pub use config::Config;

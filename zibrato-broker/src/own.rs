@@ -46,6 +46,13 @@ fn rows(shared: &Shared) -> Vec<Row> {
     rows.counter("acks", Tags::none(), counters.acks.load(Relaxed));
     rows.counter("asks", Tags::none(), counters.asks.load(Relaxed));
     rows.counter("asks.frames", Tags::none(), counters.answered.load(Relaxed));
+    rows.counter("frames.traced", Tags::none(), counters.traced.load(Relaxed));
+    let (told, dropped) = {
+        let journal = shared.journal();
+        (journal.told(), journal.dropped())
+    };
+    rows.counter("trace.events", Tags::none(), told);
+    rows.counter("trace.dropped", Tags::none(), dropped);
     rows.counter("legacy.lines", Tags::none(), counters.lines_in.load(Relaxed));
     for (reason, count) in shared.refusals.counts() {
         rows.counter("refused", Tags::new([("reason", reason)]), count);

@@ -42,6 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
             for frame in own.set(&shared, false) {
                 shared.emit(level::OWN, frame).await;
             }
+            tell(&shared, false).await;
             if beat % (ROUND * CLEARING) == 0 {
                 shared.clear_old(now.saturating_sub(horizon));
             }
@@ -49,6 +50,16 @@ pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
     }
     for frame in own.set(&shared, true) {
         shared.emit(level::OWN, frame).await;
+    }
+    tell(&shared, true).await;
+}
+
+/// Sends what is told of marked rows.
+async fn tell(shared: &Shared, last: bool) {
+    let now = shared.clock.now();
+    let set = shared.journal().set(now, last);
+    for frame in set.iter().flat_map(|set| set.frames(now)) {
+        shared.emit(level::TRACE, frame).await;
     }
 }
 

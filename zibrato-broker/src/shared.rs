@@ -7,12 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use omq_tokio::{Message, Socket, TrySendError};
 use zibrato_core::frame::{InstanceId, decode_head};
+use zibrato_core::trace::Journal;
 
 use crate::clock::Clock;
 use crate::keep::{Effect, Keep};
 use crate::refusals::Refusals;
 use crate::store::{Job, Writer};
 
+/// Most events of marked rows that are kept, to be sent or for receivers that come late.
+const EVENTS: usize = 10_000;
 /// How long a message waits for the sending side of this process to catch up; slow subscribers are not waited
 /// for at all.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -28,6 +31,8 @@ pub(crate) struct Counters {
     pub(crate) asks: AtomicU64,
     pub(crate) answered: AtomicU64,
     pub(crate) lines_in: AtomicU64,
+    /// Frames of which the rows were decoded, because some are marked for tracing.
+    pub(crate) traced: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, n: u64) {
@@ -44,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) publish: Socket,
     pub(crate) durable: bool,
     keep: Mutex<Keep>,
+    journal: Mutex<Journal>,
     writer: Mutex<Option<Writer>>,
 }
 
@@ -55,11 +61,13 @@ impl Shared {
         publish: Socket,
         writer: Option<Writer>,
     ) -> Self {
+        let source = own_source();
         Shared {
             boot,
             clock,
             instance: InstanceId::random(),
-            source: own_source(),
+            journal: Mutex::new(Journal::new(&source, EVENTS)),
+            source,
             counters: Counters::default(),
             refusals: Refusals::default(),
             publish,
@@ -74,18 +82,28 @@ impl Shared {
         self.keep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a message to all subscribers. Those who are too slow miss it.
-    pub(crate) async fn publish(&self, mut message: Message) {
+    /// What is told of marked rows.
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a message to all subscribers. Those who are too slow miss it. False if it could not be sent at all.
+    pub(crate) async fn publish(&self, mut message: Message) -> bool {
         loop {
             message = match self.publish.try_send(message) {
-                Ok(()) => return add(&self.counters.frames_out, 1),
+                Ok(()) => {
+                    add(&self.counters.frames_out, 1);
+                    return true;
+                }
                 Err(TrySendError::Full(message)) => message,
-                Err(_) => return add(&self.counters.dropped, 1),
+                Err(_) => break,
             };
             if tokio::time::timeout(CATCH_UP, self.publish.wait_send_ready()).await.is_err() {
-                return add(&self.counters.dropped, 1);
+                break;
             }
         }
+        add(&self.counters.dropped, 1);
+        false
     }
 
     /// Keeps and publishes a frame of the broker's own making.

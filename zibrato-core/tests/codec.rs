@@ -82,7 +82,7 @@ fn event() -> impl Strategy<Value = Event> {
     let mark = (any::<[u8; 16]>(), any::<u64>(), any::<u64>(), any::<i64>(), finite(), 0..6u64);
     let told = (0..6u64, 0..5u64, prop::option::of(any::<u64>()), prop::option::of(name()));
     (mark, told).prop_map(|((id, sequence, number, whole, float, kind), (hop, verdict, one, text))| {
-        let kind = Kind::from_code(kind).unwrap();
+        let kind = Kind::from_code(kind).expect("a code");
         let key = Key { kind, name: "".into(), source: "".into(), tags: Tags::none(), born: 0 };
         let mark = Mark {
             instance: InstanceId(id),
@@ -94,8 +94,8 @@ fn event() -> impl Strategy<Value = Event> {
             count: one,
         };
         Event {
-            hop: Hop::from_code(hop).unwrap(),
-            verdict: Verdict::from_code(verdict).unwrap(),
+            hop: Hop::from_code(hop).expect("a code"),
+            verdict: Verdict::from_code(verdict).expect("a code"),
             time: 0,
             by: "host".into(),
             mark,

@@ -162,7 +162,10 @@ fn site(options: &Options, function: &Function) -> TokenStream {
         Some(source) => quote_spanned!(here()=> ::core::option::Option::Some(#source)),
         None => quote_spanned!(here()=> ::core::option::Option::None),
     };
+    // How `zibrato_core::registry::TRACE` marks a call site.
+    let trace = options.trace.then(|| quote_spanned!(here()=> ("\0trace", "")));
     let tags = options.tags.iter().map(|(key, value)| quote_spanned!(here()=> (#key, #value)));
+    let tags = trace.into_iter().chain(tags);
     quote_spanned!(here()=> level: #level, name: #name, source: #source, tags: [#(#tags),*])
 }
 

@@ -28,6 +28,7 @@ use crate::options::Attribute;
 /// | `source = "here"` | the source that `install` is given, by default the host's name | Where it was measured. Limits and macros as for `name`. |
 /// | `tags(zone = "eu", "a-b" = "c")` | none | At most 16 pairs of literals, limits as for `name`. A tag makes another series of the same metric. |
 /// | `outcome` | off | Adds the tag `outcome`: `ok`, `error` (the function returned an `Err`), `panicked` or `cancelled`. |
+/// | `trace` | off | Marks the metric for tracing: whenever it has changed, every hop to the last backend tells of it. |
 /// | `sample = 16` | every call | Times a random one in so many calls, 1 to 65536; the counter `<name>.calls` counts every call. |
 /// | `ordered` | off | Reads the clock neither early nor late, for functions that take less than a microsecond. |
 /// | `crate = path::to::zibrato` | `::zibrato` | Where the `zibrato` crate is found, for a crate that re-exports it. |
@@ -110,7 +111,7 @@ pub fn time_me(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # Arguments
 ///
 /// All are optional, in any order: those of [`macro@time_me`] (`level`, `name`, `source`, `tags`, `outcome`,
-/// `crate`, with the same defaults), and
+/// `trace`, `crate`, with the same defaults), and
 ///
 /// | argument | default | |
 /// |---|---|---|

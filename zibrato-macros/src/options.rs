@@ -26,8 +26,10 @@ impl Attribute {
 
     fn known(self) -> &'static str {
         match self {
-            Self::TimeMe => "`level`, `name`, `source`, `tags`, `outcome`, `sample`, `ordered` and `crate`",
-            Self::CountMe => "`level`, `name`, `source`, `tags`, `value`, `outcome` and `crate`",
+            Self::TimeMe => {
+                "`level`, `name`, `source`, `tags`, `outcome`, `trace`, `sample`, `ordered` and `crate`"
+            }
+            Self::CountMe => "`level`, `name`, `source`, `tags`, `value`, `outcome`, `trace` and `crate`",
         }
     }
 }
@@ -50,6 +52,7 @@ pub(crate) struct Options {
     pub(crate) source: Option<TokenStream>,
     pub(crate) tags: Vec<(LitStr, TokenStream)>,
     pub(crate) outcome: bool,
+    pub(crate) trace: bool,
     pub(crate) value: Option<Increment>,
     pub(crate) how: Option<How>,
     pub(crate) krate: Option<TokenStream>,
@@ -117,6 +120,10 @@ impl Reader {
             "tags" => self.tags(option, input)?,
             "outcome" => {
                 self.options.outcome = true;
+                self.flag(option, input)?;
+            }
+            "trace" => {
+                self.options.trace = true;
                 self.flag(option, input)?;
             }
             "ordered" if self.attribute == Attribute::TimeMe => {

@@ -173,7 +173,7 @@ pub mod __private {
     pub use zibrato_core::cell::{SampledSlot, SpreadSlot, WordCell};
     pub use zibrato_core::clock;
     pub use zibrato_core::frame::Kind;
-    pub use zibrato_core::registry::{Increment, Site};
+    pub use zibrato_core::registry::{Increment, Site, TRACE};
 
     pub use crate::__outcome as outcome;
     pub use crate::guard::{

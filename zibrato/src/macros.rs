@@ -13,6 +13,12 @@
 /// zibrato::count!(level = "debug", tags("path" = "/"), "hits", "abc".len());
 /// ```
 ///
+/// The option `trace` marks the metric for tracing: whenever it has changed, every hop to the last backend tells of it.
+///
+/// ```
+/// zibrato::count!(trace, "orders");
+/// ```
+///
 /// A negative or non-finite value is refused, and counted in `zibrato.refused`; see [`updown!`](crate::updown!).
 #[macro_export]
 macro_rules! count {
@@ -113,7 +119,13 @@ macro_rules! __with_options {
     };
     ($then:ident $how:tt [$($level:tt)*] [$($source:tt)*] [$($tags:tt)*]
         tags($($key:literal = $value:expr),* $(,)?), $($rest:tt)+) => {
-        $crate::__with_options!($then $how [$($level)*] [$($source)*] [$(($key, $value)),*] $($rest)+)
+        $crate::__with_options!($then $how [$($level)*] [$($source)*] [$($tags)* $(($key, $value),)*] $($rest)+)
+    };
+    // The mark is the first of the tags, whatever the order of the options.
+    ($then:ident $how:tt [$($level:tt)*] [$($source:tt)*] [$($tags:tt)*] trace, $($rest:tt)+) => {
+        $crate::__with_options!(
+            $then $how [$($level)*] [$($source)*] [$crate::__private::TRACE, $($tags)*] $($rest)+
+        )
     };
     ($then:ident () [$($level:tt)*] [$($source:tt)*] [$($tags:tt)*] $name:expr $(,)?) => {
         $crate::$then!(level: $($level)*, name: $name, source: $($source)*, tags: [$($tags)*])

@@ -23,12 +23,23 @@ pub struct Named<'a, H> {
     source: Option<&'a str>,
     tags: SmallVec<[(&'a str, &'a str); 4]>,
     make: fn(&MetricSpec<'_>) -> H,
+    mark: fn(&H),
+    trace: bool,
 }
 
 impl<'a, H> Named<'a, H> {
-    fn new(name: &'a str, kind: Kind, make: fn(&MetricSpec<'_>) -> H) -> Self {
+    fn new(name: &'a str, kind: Kind, make: fn(&MetricSpec<'_>) -> H, mark: fn(&H)) -> Self {
         let spec = MetricSpec { level: "", kind, name: "", source: None, tags: &[], statistics: false };
-        Named { spec, name, level: level::DEFAULT, source: None, tags: SmallVec::new(), make }
+        Named {
+            spec,
+            name,
+            level: level::DEFAULT,
+            source: None,
+            tags: SmallVec::new(),
+            make,
+            mark,
+            trace: false,
+        }
     }
 
     /// Its level, `info` unless set.
@@ -49,11 +60,21 @@ impl<'a, H> Named<'a, H> {
         self
     }
 
+    /// Marks the metric for tracing: whenever it has changed, every hop to the last backend tells of it.
+    pub fn trace(mut self) -> Self {
+        self.trace = true;
+        self
+    }
+
     /// The handle. It never fails: a name, source or tag that cannot be used leads to the metric
     /// `zibrato.bad_name`, and what passes the limit on metrics to `zibrato.overflow`.
     pub fn handle(self) -> H {
         let (name, level, source) = (self.name, self.level, self.source);
-        (self.make)(&MetricSpec { name, level, source, tags: &self.tags, ..self.spec })
+        let handle = (self.make)(&MetricSpec { name, level, source, tags: &self.tags, ..self.spec });
+        if self.trace {
+            (self.mark)(&handle);
+        }
+        handle
     }
 }
 
@@ -68,12 +89,12 @@ impl Named<'_, Gauge> {
 
 /// A counter by a name known at run time.
 pub fn counter(name: &str) -> Named<'_, Counter> {
-    Named::new(name, Kind::Counter, Counter::of)
+    Named::new(name, Kind::Counter, Counter::of, Counter::trace)
 }
 
 /// An updown counter by a name known at run time.
 pub fn updown(name: &str) -> Named<'_, Updown> {
-    Named::new(name, Kind::Updown, Updown::of)
+    Named::new(name, Kind::Updown, Updown::of, Updown::trace)
 }
 
 /// A timer by a name known at run time.
@@ -84,15 +105,15 @@ pub fn updown(name: &str) -> Named<'_, Updown> {
 /// timer.record(std::time::Duration::from_millis(12));
 /// ```
 pub fn timer(name: &str) -> Named<'_, Timer> {
-    Named::new(name, Kind::Timer, Timer::of)
+    Named::new(name, Kind::Timer, Timer::of, Timer::trace)
 }
 
 /// A distribution by a name known at run time.
 pub fn distribution(name: &str) -> Named<'_, Distribution> {
-    Named::new(name, Kind::Distribution, Distribution::of)
+    Named::new(name, Kind::Distribution, Distribution::of, Distribution::trace)
 }
 
 /// A gauge by a name known at run time.
 pub fn gauge(name: &str) -> Named<'_, Gauge> {
-    Named::new(name, Kind::Gauge, Gauge::of)
+    Named::new(name, Kind::Gauge, Gauge::of, Gauge::trace)
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use zibrato_core::level::Levels;
 use zibrato_core::limits;
+use zibrato_core::trace::Patterns;
 use zibrato_transport::{Broker, parse_brokers};
 
 use super::guard::Guard;
@@ -21,6 +22,7 @@ use super::say;
 /// | [`spill`](Builder::spill) | `ZIBRATO_SPILL` | nowhere |
 /// | [`metrics`](Builder::metrics) | `ZIBRATO_METRICS` | 10,000 |
 /// | [`idle`](Builder::idle) | `ZIBRATO_IDLE` (seconds, `0` for never) | never |
+/// | [`trace`](Builder::trace) | `ZIBRATO_TRACE` | nothing |
 /// | `process_metrics` (feature `process`) | `ZIBRATO_PROCESS_METRICS` (`1` or `0`) | off |
 ///
 /// ```no_run
@@ -38,6 +40,7 @@ pub struct Builder {
     spill: Option<PathBuf>,
     metrics: usize,
     idle: Duration,
+    trace: String,
     process_metrics: bool,
     environment: bool,
 }
@@ -56,6 +59,7 @@ pub(super) struct Settings {
     pub(super) spill: Option<PathBuf>,
     pub(super) metrics: usize,
     pub(super) idle: Option<Duration>,
+    pub(super) trace: Patterns,
     #[cfg(feature = "process")]
     pub(super) process_metrics: bool,
 }
@@ -71,6 +75,7 @@ pub fn builder() -> Builder {
         spill: None,
         metrics: limits::METRICS,
         idle: Duration::ZERO,
+        trace: String::new(),
         process_metrics: false,
         environment: true,
     }
@@ -126,6 +131,14 @@ impl Builder {
     /// zero, and is added to it at the other end. Handles that are kept keep their metrics.
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
+        self
+    }
+
+    /// Which metrics are marked for tracing, beside those that are marked where they are measured: names with `*` for
+    /// any characters and `?` for any one, `db.*,http.request`. Whenever one of them has changed, every hop to the last
+    /// backend tells of it.
+    pub fn trace(mut self, patterns: impl Into<String>) -> Self {
+        self.trace = patterns.into();
         self
     }
 
@@ -196,6 +209,7 @@ impl Builder {
             deadline: seconds("ZIBRATO_DEADLINE", self.deadline)?.min(LONGEST),
             spill: environment("ZIBRATO_SPILL").map(PathBuf::from).or(self.spill),
             metrics,
+            trace: environment("ZIBRATO_TRACE").unwrap_or(self.trace).as_str().into(),
             idle: Some(seconds("ZIBRATO_IDLE", self.idle)?).filter(|idle| !idle.is_zero()),
             #[cfg(feature = "process")]
             process_metrics,
@@ -254,13 +268,15 @@ mod tests {
         let environment = |name: &str| match name {
             "ZIBRATO_LEVELS" => Some("error".to_string()),
             "ZIBRATO_INTERVAL" => Some("0.25".into()),
+            "ZIBRATO_TRACE" => Some("a.*".into()),
             "ZIBRATO_BROKER" => Some("tcp://a,tcp://b:7000".into()),
             _ => None,
         };
-        let settings = builder().levels("info").source("me").settings(environment).unwrap();
+        let settings = builder().levels("info").source("me").trace("b.*").settings(environment).unwrap();
         assert!(settings.levels.contains("error") && !settings.levels.contains("info"));
         assert_eq!((settings.interval, settings.brokers.len()), (Duration::from_millis(250), 2));
         assert_eq!(settings.source, "me");
+        assert!(settings.trace.match_name("a.b") && !settings.trace.match_name("b.c"));
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl Guard {
         registry::set_limit(settings.metrics);
         registry::set_idle(settings.idle);
         registry::set_levels(settings.levels.clone());
+        registry::set_traced(settings.trace.clone());
         let (orders, inbox) = mpsc::unbounded_channel();
         let board = Arc::new(Board::default());
         let patience = settings.deadline + Duration::from_secs(1);

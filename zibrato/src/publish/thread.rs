@@ -10,9 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use zibrato_core::callback;
 use zibrato_core::clock;
-use zibrato_core::level::topic;
+use zibrato_core::frame::Kind;
+use zibrato_core::level::{self, topic};
 use zibrato_core::publish::{Publisher, Set};
-use zibrato_core::registry;
+use zibrato_core::registry::{self, Counter, MetricSpec};
+use zibrato_core::trace::{Event, Hop, Journal, Verdict};
 use zibrato_transport::{Broker, Push};
 
 use super::builder::Settings;
@@ -60,8 +62,14 @@ pub(super) fn run(
 /// How long after the first acknowledgement of the end the other brokers' ones are waited for.
 const OTHERS: Duration = Duration::from_millis(200);
 
+/// Most events of marked rows that are kept, to be sent or for receivers that come late.
+const EVENTS: usize = 1000;
+
 struct Sender<'a> {
     publisher: Publisher,
+    /// What is told of marked rows.
+    journal: Journal,
+    journal_dropped: u64,
     brokers: Vec<Broker>,
     pushes: Vec<Push>,
     /// Carries what must not be lost, and is only there while there is something of that kind.
@@ -78,6 +86,8 @@ impl<'a> Sender<'a> {
     fn new(settings: Settings, board: &'a Board) -> Self {
         Sender {
             publisher: Publisher::new(&settings.source),
+            journal: Journal::new(&settings.source, EVENTS),
+            journal_dropped: 0,
             pushes: settings.brokers.iter().map(Push::start).collect(),
             brokers: settings.brokers,
             hand_over: None,
@@ -133,15 +143,36 @@ impl<'a> Sender<'a> {
         for set in self.publisher.collect(readings, now) {
             self.push(&set, now);
         }
+        if let Some(set) = self.journal.set(now, false) {
+            self.push(&set, now);
+        }
         self.post();
     }
 
-    fn push(&self, set: &Set, now: u64) {
+    fn push(&mut self, set: &Set, now: u64) {
         let topic = topic(&set.level);
+        let mut taken = true;
         for frame in set.frames(now).into_iter().map(Bytes::from) {
             for push in &self.pushes {
-                push.offer(&topic, frame.clone());
+                taken &= push.offer(&topic, frame.clone());
             }
+        }
+        self.tell(set, if taken { Verdict::Ok } else { Verdict::Dropped });
+    }
+
+    /// Tells of the marked rows of a set that is on its way.
+    fn tell(&mut self, set: &Set, verdict: Verdict) {
+        // What is told of them is not told of itself.
+        for mark in set.marks().filter(|mark| &*mark.level != level::TRACE) {
+            let event = Event::new(Hop::Published, mark, clock::unix_nanos());
+            self.journal.tell(event.with_verdict(verdict, None));
+        }
+        let dropped = self.journal.dropped() - self.journal_dropped;
+        if dropped > 0 {
+            self.journal_dropped += dropped;
+            let (level, kind, name) = (level::OWN, Kind::Counter, "zibrato.trace.dropped");
+            let spec = MetricSpec { level, kind, name, source: None, tags: &[], statistics: false };
+            Counter::of(&spec).add(dropped);
         }
     }
 
@@ -202,9 +233,12 @@ impl<'a> Sender<'a> {
         let retired = registry::take_retired();
         let now = clock::unix_nanos();
         let retired = self.publisher.retire(retired, now);
+        retired.iter().for_each(|set| self.tell(set, Verdict::Ok));
         self.hand_over(retired.into_iter().map(Parcel::of_set));
         let last = self.publisher.finish(readings, now);
-        self.hand_over(last.into_iter().map(Parcel::of_set));
+        last.iter().for_each(|set| self.tell(set, Verdict::Ok));
+        let journal = self.journal.set(now, true);
+        self.hand_over(last.into_iter().chain(journal).map(Parcel::of_set));
         for push in std::mem::take(&mut self.pushes) {
             drop(push);
         }

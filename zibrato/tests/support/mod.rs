@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use zibrato_broker::{Broker, Config};
 use zibrato_core::ask::Message;
-use zibrato_core::frame::{Key, State, decode};
+use zibrato_core::frame::{Frame, Key, State, decode};
 use zibrato_transport::Asker;
 
 /// Waits for a condition, and fails with `what` where it does not come true.
@@ -53,28 +53,36 @@ impl TestBroker {
 
     /// The newest row of every metric that the broker keeps, of all instances.
     pub(crate) fn kept(&self) -> Vec<(Key, State)> {
+        let mut newest: HashMap<_, (u64, State)> = HashMap::new();
+        for (topic, frame) in self.frames() {
+            for row in frame.rows {
+                let key = (frame.head.instance, topic.clone(), row.key);
+                let entry = newest.entry(key).or_insert((0, row.state.clone()));
+                if frame.head.sequence > entry.0 {
+                    *entry = (frame.head.sequence, row.state);
+                }
+            }
+        }
+        newest.into_iter().map(|((_, _, key), (_, state))| (key, state)).collect()
+    }
+
+    /// All frames that the broker keeps, with their topics.
+    pub(crate) fn frames(&self) -> Vec<(Vec<u8>, Frame)> {
         Runtime::new().expect("a runtime").block_on(async {
             let brokers = zibrato_transport::parse_brokers(&self.url).expect("a url");
             let mut asker = Asker::start(&brokers[0]);
-            let mut newest: HashMap<_, (u64, State)> = HashMap::new();
+            let mut frames = Vec::new();
             asker.send(Message::Ask { id: 1, levels: vec![], cursor: None });
             loop {
                 match tokio::time::timeout(Duration::from_secs(10), asker.recv()).await.expect("an answer") {
                     Message::Kept { frame, topic, .. } => {
-                        let frame = decode(&frame).expect("a good frame").frame;
-                        for row in frame.rows {
-                            let key = (frame.head.instance, topic.clone(), row.key);
-                            let entry = newest.entry(key).or_insert((0, row.state.clone()));
-                            if frame.head.sequence > entry.0 {
-                                *entry = (frame.head.sequence, row.state);
-                            }
-                        }
+                        frames.push((topic, decode(&frame).expect("a good frame").frame));
                     }
                     Message::Done { .. } => break,
                     _ => {}
                 }
             }
-            newest.into_iter().map(|((_, _, key), (_, state))| (key, state)).collect()
+            frames
         })
     }
 
