@@ -322,7 +322,12 @@ impl Instance {
 
     fn row(&self, kind: Kind, name: &str, tags: Tags, state: State) -> Row {
         let source = self.source.as_str().into();
-        Row { key: Key { kind, name: name.into(), source, tags, born: self.born }, state, trace: None }
+        Row {
+            key: Key { kind, name: name.into(), source, tags, born: self.born },
+            state,
+            trace: None,
+            event: None,
+        }
     }
 }
 

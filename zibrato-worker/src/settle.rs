@@ -225,7 +225,7 @@ impl Settler {
         };
         let ran = self.ledger.settled().ran;
         let settling = self.ledger.settle(now.saturating_sub(self.rules.fresh));
-        let Settlement { deltas, entries } = settling.settlement();
+        let Settlement { deltas, entries, .. } = settling.settlement();
         if entries.is_empty() {
             return Ok(Outcome::Nothing);
         }
