@@ -56,6 +56,7 @@ macro_rules! backends {
 }
 
 backends! {
+    Influx: zibrato_influx::Options,
     Json: zibrato_json::Options,
     Librato: zibrato_librato::Options,
 }
