@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
@@ -124,7 +126,9 @@ async fn run_in<B: Backend>(
     );
     let backend = Arc::new(Mutex::new(backend));
     let status = Arc::new(Status::default());
-    let sending = Sending::start(Sender::new(backend.clone(), settler.state().clone(), status.clone()));
+    let [disk, senders_disk] = Disk::two();
+    let sender = Sender::new(backend.clone(), settler.state().clone(), status.clone());
+    let sending = Sending::start(sender, senders_disk);
     let (asker_messages, answers) = mpsc::channel(64);
     let mut worker = Work {
         feed,
@@ -143,7 +147,7 @@ async fn run_in<B: Backend>(
         backend,
         status,
         complaints: Complaints::default(),
-        disk: Disk::default(),
+        disk,
         sending,
         held: VecDeque::new(),
         held_bytes: 0,
@@ -521,24 +525,33 @@ fn advance(last: tokio::time::Instant, period: Duration) -> tokio::time::Instant
     if next > now { next } else { now + period }
 }
 
-/// Whether the state directory can be written. While it cannot, nothing is lost: the totals wait in the ledger.
-#[derive(Debug, Default)]
+/// Whether the state directory can be written. While it cannot, nothing is lost: the totals wait in the ledger. Who
+/// settles and who sends have one each, which know of each other, so that one trouble is told once.
+#[derive(Debug)]
 struct Disk {
-    failing: bool,
+    own: u8,
+    /// Who has found it failing.
+    failing: Arc<AtomicU8>,
 }
 
 impl Disk {
+    /// For who settles, and for who sends.
+    fn two() -> [Disk; 2] {
+        let failing = Arc::default();
+        [1, 2].map(|own| Disk { own, failing: Arc::clone(&failing) })
+    }
+
     /// The value, or nothing where the disk failed, which is told once; other failures are passed on.
-    fn tolerate<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+    fn tolerate<T>(&self, result: Result<T, Error>) -> Result<Option<T>, Error> {
         match result {
             Ok(value) => {
-                if std::mem::take(&mut self.failing) {
+                if self.failing.fetch_and(!self.own, Relaxed) == self.own {
                     tracing::info!("the state directory can be used again");
                 }
                 Ok(Some(value))
             }
             Err(why @ (Error::Database { .. } | Error::File { .. })) => {
-                if !std::mem::replace(&mut self.failing, true) {
+                if self.failing.fetch_or(self.own, Relaxed) == 0 {
                     tracing::error!("failed to {why}; nothing is settled until that is repaired");
                 }
                 Ok(None)
@@ -593,11 +606,10 @@ struct Sending {
 }
 
 impl Sending {
-    fn start<B: Backend>(mut sender: Sender<B>) -> Sending {
+    fn start<B: Backend>(mut sender: Sender<B>, disk: Disk) -> Sending {
         let (wake, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (woken, stopped) = (wake.clone(), stop.clone());
         let work = async move {
-            let mut disk = Disk::default();
             loop {
                 let sent = sender.step().await;
                 let (wait, wakes) = match disk.tolerate(sent)? {
