@@ -36,21 +36,25 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic")]
 
+mod collectd;
 pub mod http;
 mod influx;
 mod installed;
 mod ports;
 mod proxy;
 mod server;
+mod statsd;
 mod traffic;
 mod until;
 mod victoria;
 
+pub use collectd::Collectd;
 pub use influx::Influx;
 pub use installed::{installed, node_module, python, required, servers_directory};
 pub use ports::free_port;
 pub use proxy::{Fault, Proxy};
 pub use server::{Server, Setup};
+pub use statsd::Statsd;
 pub use traffic::{Instance, SOURCE, Totals, Traffic};
 pub use until::{PATIENCE, until, until_async};
 pub use victoria::Victoria;

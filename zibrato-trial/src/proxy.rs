@@ -71,8 +71,14 @@ impl Proxy {
         let counts = Arc::new(Counts::default());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port))).unwrap();
-        runtime.spawn(serve(listener, port, target, told, report, counts.clone()));
+        // Not tokio's own, because this thread may belong to another runtime.
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let shared = counts.clone();
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            serve(listener, port, target, told, report, shared).await;
+        });
         Proxy { port, faults, applied, counts, runtime: Some(runtime) }
     }
 
@@ -236,6 +242,8 @@ impl Way<'_> {
                 refused = refusal(self.told.clone()) => return Err(refused),
             };
             if read == 0 {
+                // An end does not get through either where nothing does.
+                self.told.wait_for(|told| told.fault != Fault::Hang).await.map_err(|_| Reset)?;
                 self.to.shutdown().await.map_err(|_| Reset)?;
                 return Ok(());
             }

@@ -161,7 +161,8 @@ impl Drop for Traffic {
 /// A program that measures, by hand: `trial.requests` and `trial.hits` are counters, `trial.users` is an updown counter,
 /// `trial.temperature` a gauge, `trial.latency` a timer, `trial.sizes` a distribution.
 pub struct Instance {
-    push: Push,
+    push: Option<Push>,
+    handle: Handle,
     id: InstanceId,
     source: String,
     born: u64,
@@ -177,9 +178,12 @@ pub struct Instance {
 
 impl Instance {
     fn start(handle: Handle, broker: &str, source: &str, all: Arc<Mutex<Totals>>) -> Instance {
-        let _within = handle.enter();
+        let within = handle.enter();
+        let push = Push::start(&broker.parse().unwrap());
+        drop(within);
         Instance {
-            push: Push::start(&broker.parse().unwrap()),
+            push: Some(push),
+            handle,
             id: InstanceId::random(),
             source: source.to_owned(),
             born: now(),
@@ -268,7 +272,7 @@ impl Instance {
 
     fn offer(&self, frames: Vec<Vec<u8>>) {
         for frame in frames {
-            self.push.offer(TOPIC, frame.into());
+            self.push.as_ref().unwrap().offer(TOPIC, frame.into());
         }
     }
 
@@ -327,6 +331,15 @@ impl Instance {
             state,
             trace: None,
             event: None,
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(push) = self.push.take() {
+            // What was published is still sent.
+            self.handle.spawn(push.close(Duration::from_secs(10)));
         }
     }
 }

@@ -71,6 +71,14 @@ fn it_hangs_and_goes_on() {
     proxy.pass();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.read_exact(&mut [0; 5]).unwrap();
+    // Neither does an end move.
+    proxy.hang();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(stream.read(&mut [0]).is_err());
+    proxy.pass();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
@@ -102,4 +110,12 @@ fn it_is_as_slow_as_told() {
     let began = Instant::now();
     round_trip(&mut connect(&proxy)).unwrap();
     assert!(began.elapsed() >= Duration::from_millis(100));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_of_use_within_a_runtime() {
+    let proxy = Proxy::start(echo());
+    proxy.refuse();
+    proxy.pass();
+    round_trip(&mut connect(&proxy)).unwrap();
 }
