@@ -59,6 +59,7 @@ backends! {
     Influx: zibrato_influx::Options,
     Json: zibrato_json::Options,
     Librato: zibrato_librato::Options,
+    Statsd: zibrato_statsd::Options,
 }
 
 /// The command line of `zibrato state reshard`.
