@@ -140,7 +140,8 @@ fn events_come_once_each_whatever_is_lost_and_too_many_are_counted() {
 
 #[test]
 fn a_settlement_names_the_marked_rows_that_it_follows_from() {
-    let mut ledger = Ledger::new(Settled::default(), Slacks::default(), u64::MAX).with_traces();
+    let mut ledger = Ledger::new(Settled::default(), Slacks::default(), u64::MAX);
+    ledger.set_tracing(true);
     ledger.since_mut().begin(&Levels::ALL, SECOND);
     let mut publisher = Publisher::new("host");
     let mut sent = |a: i64, at: u64| {
@@ -171,7 +172,8 @@ fn a_settlement_names_the_marked_rows_that_it_follows_from() {
     assert!(ledger.settle(0).commit().unchanged.is_empty(), "told once");
 
     // After a restart, what was settled is not told again.
-    let mut again = Ledger::new(ledger.settled().clone(), Slacks::default(), u64::MAX).with_traces();
+    let mut again = Ledger::new(ledger.settled().clone(), Slacks::default(), u64::MAX);
+    again.set_tracing(true);
     assert_eq!(merge(&mut again, &third), [0; 0]);
     assert_eq!(merge(&mut again, &sent(4, 13)), [4]);
 }

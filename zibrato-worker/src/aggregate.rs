@@ -6,6 +6,7 @@ use std::mem::discriminant;
 
 use zibrato_core::frame::{Key, Kind};
 use zibrato_core::ledger::{Change, Delta, Ledger, Origin};
+use zibrato_core::trace::Trace;
 
 use crate::backend::{Backend, Temporality};
 use crate::batch::{GaugeSummary, Measurement, Series, Summary, Value};
@@ -25,7 +26,13 @@ pub(crate) struct Making<'a, B> {
 
 impl<B: Backend> Making<'_, B> {
     /// The measurement of a metric, perhaps with why the backend cannot store it; `None` if it is left out.
-    fn make(&self, origin: &Origin, key: &Key, value: Value) -> Option<(Measurement, Result<(), String>)> {
+    fn make(
+        &self,
+        origin: &Origin,
+        key: &Key,
+        value: Value,
+        trace: &Trace,
+    ) -> Option<(Measurement, Result<(), String>)> {
         let mut series = measured(key);
         if !self.shape.apply(&mut series, Some(origin.instance)) {
             return None;
@@ -40,6 +47,7 @@ impl<B: Backend> Making<'_, B> {
             help: described.and_then(|described| text(&described.help)),
             since: self.from,
             value,
+            trace: trace.clone(),
         };
         Some((measurement, storable))
     }
@@ -71,7 +79,7 @@ pub(crate) fn advance<'a, B: Backend>(
     let mut hashes = BTreeMap::new();
     for Delta { origin, key, .. } in deltas {
         if let Some(value) = zero(key.kind)
-            && let Some((Measurement { series, .. }, Ok(()))) = making.make(origin, key, value)
+            && let Some((Measurement { series, .. }, Ok(()))) = making.make(origin, key, value, &Trace::None)
         {
             hashes.entry(series).or_insert_with(|| dealt(key));
         }
@@ -81,7 +89,7 @@ pub(crate) fn advance<'a, B: Backend>(
         Touched { measurement, dealt }
     });
     let alive = alive.filter_map(|(origin, key)| {
-        let (measurement, storable) = making.make(origin, key, zero(key.kind)?)?;
+        let (measurement, storable) = making.make(origin, key, zero(key.kind)?, &Trace::None)?;
         storable.ok()?;
         Some(Touched { measurement, dealt: dealt(key) })
     });
@@ -97,7 +105,7 @@ fn add_all<B: Backend>(deltas: &[Delta], making: &Making<'_, B>) -> (Adder, Vec<
     let mut gauges = Vec::new();
     let mut add = |delta: &Delta| {
         let value = value_of(delta.key.kind, &delta.change);
-        match making.make(&delta.origin, &delta.key, value) {
+        match making.make(&delta.origin, &delta.key, value, &delta.trace) {
             None => {}
             Some((measurement, Ok(()))) => adder.add(measurement),
             Some((measurement, Err(reason))) => dead.push(DeadLetter { measurement, reason }),
@@ -153,7 +161,15 @@ fn newest(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measuremen
         if let Value::Point { .. } = measurement.value {
             points.push(measurement);
         } else {
-            series.insert((measurement.series.clone(), kind_of(&measurement.value)), measurement);
+            let place = series.entry((measurement.series.clone(), kind_of(&measurement.value)));
+            match place {
+                Entry::Vacant(vacant) => drop(vacant.insert(measurement)),
+                Entry::Occupied(mut older) => {
+                    let mut trace = std::mem::take(&mut older.get_mut().trace);
+                    trace.absorb(measurement.trace);
+                    older.insert(Measurement { trace, ..measurement });
+                }
+            }
         }
     }
     series.into_values().chain(points).collect()
@@ -203,6 +219,7 @@ impl Adder {
                 sum.unit = sum.unit.take().or(measurement.unit);
                 sum.help = sum.help.take().or(measurement.help);
                 absorb(&mut sum.value, measurement.value);
+                sum.trace.absorb(measurement.trace);
             }
         }
     }
@@ -276,7 +293,15 @@ mod tests {
 
     fn measurement(name: &str, value: Value) -> Measurement {
         let series = Series { name: name.into(), source: "s".into(), tags: vec![], kind: kind_of(&value) };
-        Measurement { series, level: "info".into(), unit: None, help: None, since: 0, value }
+        Measurement {
+            series,
+            level: "info".into(),
+            unit: None,
+            help: None,
+            since: 0,
+            value,
+            trace: Trace::None,
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use zibrato_core::frame::{Kind, Total};
 use zibrato_core::histogram::Histogram;
+use zibrato_core::trace::Trace;
 
 /// What a backend stores values under.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +47,8 @@ pub struct Measurement {
     pub since: u64,
     /// What happened.
     pub value: Value,
+    /// What of tracing belongs to it; nothing for backends to look at, but for one that writes events down.
+    pub trace: Trace,
 }
 
 impl Measurement {

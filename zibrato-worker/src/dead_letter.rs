@@ -98,6 +98,7 @@ mod tests {
         let letters = DeadLetters::new(directory.path());
         let letter = DeadLetter {
             measurement: Measurement {
+                trace: Default::default(),
                 series: Series {
                     name: "requests\n".into(),
                     source: "web".into(),

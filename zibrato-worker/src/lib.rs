@@ -75,6 +75,7 @@ mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod totals;
+mod trace;
 
 pub use asking::Asking;
 pub use backend::{Accepted, Backend, BackendError, Temporality};
@@ -96,3 +97,5 @@ pub use subscription::{Subscription, Tap};
 pub use zibrato_core::frame::{Kind, Total};
 /// How values are distributed.
 pub use zibrato_core::histogram::Histogram;
+/// What of tracing belongs to a measurement.
+pub use zibrato_core::trace::Trace;

@@ -1,5 +1,6 @@
 //! The worker's own metrics: it is an instance like any other, at level `zibrato`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use zibrato_core::frame::{Flags, Head, InstanceId, Key, Kind, Row, State, Tags, Total, encode_set};
@@ -9,6 +10,7 @@ use zibrato_transport::{Broker, Push};
 
 use crate::complaints::Complaints;
 use crate::status::Figures;
+use crate::trace::Tracing;
 
 /// How often they are sent.
 pub(crate) const EVERY: Duration = Duration::from_secs(5);
@@ -21,6 +23,7 @@ pub(crate) struct Own {
     backend: &'static str,
     worker: Option<String>,
     pushes: Vec<Push>,
+    tracing: Arc<Tracing>,
 }
 
 impl Own {
@@ -28,6 +31,8 @@ impl Own {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let source = if limits::check_name(&host).is_ok() { host } else { "localhost".into() };
         let pushes = brokers.iter().map(Push::start).collect();
+        let whose = worker.map_or_else(|| backend.into(), |worker| format!("{backend}/{worker}"));
+        let tracing = Arc::new(Tracing::new(&source, &whose));
         Own {
             instance: InstanceId::random(),
             started_at: now,
@@ -36,6 +41,22 @@ impl Own {
             backend,
             worker: worker.map(str::to_string),
             pushes,
+            tracing,
+        }
+    }
+
+    /// What is told of marked rows.
+    pub(crate) fn tracing(&self) -> Arc<Tracing> {
+        self.tracing.clone()
+    }
+
+    /// Sends what was told of marked rows; `last` where the worker ends.
+    pub(crate) fn send_events(&self, now: u64, last: bool) {
+        let topic = level::topic(level::TRACE);
+        for frame in self.tracing.set(now, last).iter().flat_map(|set| set.frames(now)) {
+            for push in &self.pushes {
+                push.offer(&topic, frame.clone().into());
+            }
         }
     }
 
@@ -76,6 +97,9 @@ impl Own {
         };
         figures.named().for_each(|(name, total)| add(name, None, total));
         backend.iter().for_each(|&(name, total)| add(name, None, total));
+        let (told, dropped) = self.tracing.counts();
+        add("trace_events", None, told);
+        add("trace_dropped", None, dropped + counts.marks_lost);
         let merged = [
             ("frames", counts.frames),
             ("frames_old", counts.too_old),

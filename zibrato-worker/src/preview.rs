@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::shard::stored;
 use zibrato_core::frame::{Kind, Total};
 use zibrato_core::histogram::Histogram;
+use zibrato_core::trace::Trace;
 
 /// What would become of a measurement in one backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +62,8 @@ pub fn preview<B: Backend>(
     let time = now.div_ceil(resolution).saturating_mul(resolution);
     let from = time.saturating_sub(u64::try_from(options.flush.as_nanos()).unwrap_or(u64::MAX));
     let value = value_of(kind, value, time);
-    let measurement = Measurement { series, level: level.into(), unit: None, help: None, since: from, value };
+    let (level, trace) = (level.into(), Trace::None);
+    let measurement = Measurement { series, level, unit: None, help: None, since: from, value, trace };
     let text = backend.render(&Batch { id: 1, from, time, measurements: vec![measurement] });
     Ok(Preview::Sent { text })
 }

@@ -110,7 +110,7 @@ async fn run_in<B: Backend>(
     let rules = Rules { outbox_limit: options.outbox_limit, fresh, ..Rules::default() };
     let shape = options.shape()?;
     let (directory, levels, shard) = (directory.to_path_buf(), options.levels.clone(), options.shard);
-    let (settler, backend) = blocking(move || {
+    let (mut settler, backend) = blocking(move || {
         let state = State::open(&directory, B::NAME, shard)?;
         let mut settler = Settler::new(state, &levels, rules, now())?;
         settler.set_shape(shape);
@@ -126,9 +126,15 @@ async fn run_in<B: Backend>(
     );
     let backend = Arc::new(Mutex::new(backend));
     let status = Arc::new(Status::default());
+    let own =
+        (!options.dry_run).then(|| Own::new(&brokers, B::NAME, options.name.as_deref(), clock::unix_nanos()));
+    let tracing = own.as_ref().map(Own::tracing);
+    if let Some(tracing) = &tracing {
+        settler.set_tracing(tracing.clone());
+    }
     let [disk, senders_disk] = Disk::two();
     let sender = Sender::new(backend.clone(), settler.state().clone(), status.clone());
-    let sending = Sending::start(sender, senders_disk);
+    let sending = Sending::start(sender.with_tracing(tracing), senders_disk);
     let (asker_messages, answers) = mpsc::channel(64);
     let mut worker = Work {
         feed,
@@ -139,8 +145,7 @@ async fn run_in<B: Backend>(
             .collect(),
         answers,
         asking: Asking::new(brokers.len(), options.levels.listed(), INTERVAL),
-        own: (!options.dry_run)
-            .then(|| Own::new(&brokers, B::NAME, options.name.as_deref(), clock::unix_nanos())),
+        own,
         brokers,
         levels: options.levels,
         settler: Some(settler),
@@ -407,6 +412,9 @@ impl<B: Backend> Work<B> {
     }
 
     async fn tick(&mut self, elapsed: Duration) -> Result<(), Error> {
+        if let Some(own) = &self.own {
+            own.send_events(clock::unix_nanos(), false);
+        }
         self.ask();
         let answered = self.asking.is_answered(self.elapsed());
         let first = self
@@ -480,6 +488,7 @@ impl<B: Backend> Work<B> {
         }
         self.tell(true);
         if let Some(own) = self.own.take() {
+            own.send_events(clock::unix_nanos(), true);
             own.close(Duration::from_millis(200)).await;
         }
         self.askers.clear();

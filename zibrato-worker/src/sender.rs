@@ -12,6 +12,7 @@ use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::error::Error;
 use crate::state::{Attempt, State};
 use crate::status::Status;
+use crate::trace::Tracing;
 
 /// How long a backend may take for one request before it is given up and sent again.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -39,6 +40,7 @@ pub struct Sender<B> {
     outage: Option<Instant>,
     /// The last batch that the backend said something about.
     told: Option<u64>,
+    tracing: Option<Arc<Tracing>>,
 }
 
 impl<B: Backend> Sender<B> {
@@ -54,7 +56,13 @@ impl<B: Backend> Sender<B> {
             connected: false,
             outage: None,
             told: None,
+            tracing: None,
         }
+    }
+
+    /// The same, telling of marked rows what the backend says of them.
+    pub(crate) fn with_tracing(self, tracing: Option<Arc<Tracing>>) -> Self {
+        Sender { tracing, ..self }
     }
 
     /// Sends the oldest batch once.
@@ -95,6 +103,9 @@ impl<B: Backend> Sender<B> {
         };
         let result = self.limited(work).await;
         self.told = told;
+        if let Some(tracing) = &self.tracing {
+            tracing.answered(&batch, &result);
+        }
         match result {
             Ok(Accepted::All) => {
                 self.with_state(move |state| state.finish(batch.id)).await?;

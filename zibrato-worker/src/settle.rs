@@ -1,18 +1,23 @@
 //! Settling: from the ledger into the outbox, in one transaction.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use zibrato_core::frame::Frame;
-use zibrato_core::ledger::{Arrival, Counts, HORIZON, Ledger, Settlement, Slacks};
+use zibrato_core::ledger::{Arrival, Counts, Delta, HORIZON, Ledger, Settlement, Slacks};
 use zibrato_core::level::Levels;
+use zibrato_core::trace::Verdict;
 
 use crate::aggregate::{self, Aggregate, Making, aggregate, chunks};
 use crate::backend::{Backend, Temporality};
-use crate::batch::Batch;
-use crate::dead_letter::DeadLetters;
+use crate::batch::{Batch, Measurement};
+use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::error::Error;
 use crate::shape::Shape;
-use crate::shard::Dealer;
+use crate::shard::{Dealer, measured};
 use crate::state::{State, Step};
 use crate::totals::{Advance, Totals};
+use crate::trace::Tracing;
 
 const SECOND: u64 = 1_000_000_000;
 /// How long settled totals stay in memory that is not heard of, on the forgetting clock.
@@ -70,6 +75,24 @@ pub enum Outcome {
     Full,
 }
 
+/// What happened to marked rows and led to nothing that is sent: it is left out, or was cancelled by something else.
+fn untold<'a>(
+    deltas: &'a [Delta],
+    chunks: &[Vec<Measurement>],
+    dead: &[DeadLetter],
+) -> impl Iterator<Item = &'a Delta> {
+    let marked: Vec<&Delta> = deltas.iter().filter(|delta| !delta.trace.marks().is_empty()).collect();
+    let mut told = HashSet::new();
+    if !marked.is_empty() {
+        let sent = chunks.iter().flatten().chain(dead.iter().map(|letter| &letter.measurement));
+        told.extend(sent.flat_map(|m| m.trace.marks()).map(|mark| (mark.instance, mark.number)));
+    }
+    let is_told = move |delta: &&Delta| {
+        delta.trace.marks().iter().any(|mark| told.contains(&(mark.instance, mark.number)))
+    };
+    marked.into_iter().filter(move |delta| !is_told(delta))
+}
+
 /// A ledger and the state directory that it is settled into. Everything is done at a given time, in nanoseconds
 /// since 1970 UTC on the worker's clock, so that it can be driven by hand.
 #[derive(Debug)]
@@ -84,6 +107,7 @@ pub struct Settler {
     totals: Option<Totals>,
     last_time: Option<u64>,
     began: u64,
+    tracing: Option<Arc<Tracing>>,
 }
 
 impl Settler {
@@ -106,6 +130,7 @@ impl Settler {
             shape: Shape::default(),
             totals: None,
             began: now,
+            tracing: None,
         })
     }
 
@@ -116,6 +141,12 @@ impl Settler {
     pub fn restored(&self) -> Result<Batch, Error> {
         let measurements = self.state.totals()?.into_iter().map(|running| running.measurement).collect();
         Ok(Batch { id: 0, from: 0, time: self.last_time.unwrap_or(0), measurements })
+    }
+
+    /// Has it told of marked rows what becomes of them.
+    pub(crate) fn set_tracing(&mut self, tracing: Arc<Tracing>) {
+        self.ledger.set_tracing(true);
+        self.tracing = Some(tracing);
     }
 
     /// Sets what is left out, renamed and added from the next settling on.
@@ -177,7 +208,11 @@ impl Settler {
             self.ledger.recall(origin, entry);
         }
         self.dealer.deal(&mut frame.rows);
-        Ok(self.ledger.merge(level, frame, arrival))
+        let merged = self.ledger.merge(level, frame, arrival);
+        if let Some(tracing) = &self.tracing {
+            tracing.received(&self.ledger.take_received());
+        }
+        Ok(merged)
     }
 
     /// Writes down from where instances count that are older than the subscription; to be done soon after merging.
@@ -225,7 +260,7 @@ impl Settler {
         };
         let ran = self.ledger.settled().ran;
         let settling = self.ledger.settle(now.saturating_sub(self.rules.fresh));
-        let Settlement { deltas, entries, .. } = settling.settlement();
+        let Settlement { deltas, entries, unchanged } = settling.settlement();
         if entries.is_empty() {
             return Ok(Outcome::Nothing);
         }
@@ -247,7 +282,22 @@ impl Settler {
         // Rather twice after a crash than not at all.
         self.dead_letters.write(time, &dead)?;
         let period = (self.last_time.unwrap_or(0), time);
-        self.state.settle(&Step { entries, chunks: &chunks, totals: &advance.changed, period, ran })?;
+        let step = Step { entries, chunks: &chunks, totals: &advance.changed, period, ran };
+        let ids = self.state.settle(&step)?;
+        if let Some(tracing) = &self.tracing {
+            tracing.batches(ids.into_iter().zip(chunks.iter().map(Vec::as_slice)));
+            for letter in &dead {
+                let (marks, why) = (letter.measurement.trace.marks(), Some(&*letter.reason));
+                tracing.settled(marks, None, Verdict::Refused, why);
+            }
+            tracing.settled(unchanged, None, Verdict::Unchanged, None);
+            for delta in untold(deltas, &chunks, &dead) {
+                let left_out = !self.shape.apply(&mut measured(&delta.key), Some(delta.origin.instance));
+                let verdict = if left_out { Verdict::Dropped } else { Verdict::Unchanged };
+                let why = left_out.then_some("left out by the worker's filters");
+                tracing.settled(delta.trace.marks(), None, verdict, why);
+            }
+        }
         settling.commit();
         if let Some(totals) = totals {
             totals.commit(advance);

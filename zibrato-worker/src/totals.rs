@@ -63,11 +63,13 @@ impl Totals {
     ) -> Advance {
         let mut advance = Advance { ran, ..Advance::default() };
         let mut done: HashMap<Series, ()> = HashMap::new();
-        for Touched { measurement, dealt } in happened {
+        for Touched { mut measurement, dealt } in happened {
             if matches!(measurement.value, Value::Gauge(_) | Value::Point { .. }) {
                 advance.measurements.push(measurement);
                 continue;
             }
+            // It belongs to what happened, not to the total.
+            let trace = std::mem::take(&mut measurement.trace);
             let running = match self.0.get(&measurement.series) {
                 None => Running { measurement: Measurement { since, ..measurement }, heard: ran, dealt },
                 Some(old) if are_added(&old.measurement.value, &measurement.value) => {
@@ -87,7 +89,7 @@ impl Totals {
                 }
             };
             done.insert(running.measurement.series.clone(), ());
-            advance.measurements.push(running.measurement.clone());
+            advance.measurements.push(Measurement { trace, ..running.measurement.clone() });
             advance.changed.push(running);
         }
         for Touched { measurement, dealt } in alive {

@@ -1,7 +1,7 @@
 use smallvec::SmallVec;
 use zibrato_core::frame::Kind;
 use zibrato_core::level;
-use zibrato_core::registry::{Counter, Distribution, Gauge, MetricSpec, Timer, Updown};
+use zibrato_core::registry::{Counter, Distribution, Gauge, MetricSpec, TRACE, Timer, Updown};
 
 /// A metric whose name, level, source or tags are known only at run time, on the way to its handle.
 ///
@@ -23,23 +23,12 @@ pub struct Named<'a, H> {
     source: Option<&'a str>,
     tags: SmallVec<[(&'a str, &'a str); 4]>,
     make: fn(&MetricSpec<'_>) -> H,
-    mark: fn(&H),
-    trace: bool,
 }
 
 impl<'a, H> Named<'a, H> {
-    fn new(name: &'a str, kind: Kind, make: fn(&MetricSpec<'_>) -> H, mark: fn(&H)) -> Self {
+    fn new(name: &'a str, kind: Kind, make: fn(&MetricSpec<'_>) -> H) -> Self {
         let spec = MetricSpec { level: "", kind, name: "", source: None, tags: &[], statistics: false };
-        Named {
-            spec,
-            name,
-            level: level::DEFAULT,
-            source: None,
-            tags: SmallVec::new(),
-            make,
-            mark,
-            trace: false,
-        }
+        Named { spec, name, level: level::DEFAULT, source: None, tags: SmallVec::new(), make }
     }
 
     /// Its level, `info` unless set.
@@ -62,7 +51,7 @@ impl<'a, H> Named<'a, H> {
 
     /// Marks the metric for tracing: whenever it has changed, every hop to the last backend tells of it.
     pub fn trace(mut self) -> Self {
-        self.trace = true;
+        self.tags.insert(0, TRACE);
         self
     }
 
@@ -70,11 +59,7 @@ impl<'a, H> Named<'a, H> {
     /// `zibrato.bad_name`, and what passes the limit on metrics to `zibrato.overflow`.
     pub fn handle(self) -> H {
         let (name, level, source) = (self.name, self.level, self.source);
-        let handle = (self.make)(&MetricSpec { name, level, source, tags: &self.tags, ..self.spec });
-        if self.trace {
-            (self.mark)(&handle);
-        }
-        handle
+        (self.make)(&MetricSpec { name, level, source, tags: &self.tags, ..self.spec })
     }
 }
 
@@ -89,12 +74,12 @@ impl Named<'_, Gauge> {
 
 /// A counter by a name known at run time.
 pub fn counter(name: &str) -> Named<'_, Counter> {
-    Named::new(name, Kind::Counter, Counter::of, Counter::trace)
+    Named::new(name, Kind::Counter, Counter::of)
 }
 
 /// An updown counter by a name known at run time.
 pub fn updown(name: &str) -> Named<'_, Updown> {
-    Named::new(name, Kind::Updown, Updown::of, Updown::trace)
+    Named::new(name, Kind::Updown, Updown::of)
 }
 
 /// A timer by a name known at run time.
@@ -105,15 +90,15 @@ pub fn updown(name: &str) -> Named<'_, Updown> {
 /// timer.record(std::time::Duration::from_millis(12));
 /// ```
 pub fn timer(name: &str) -> Named<'_, Timer> {
-    Named::new(name, Kind::Timer, Timer::of, Timer::trace)
+    Named::new(name, Kind::Timer, Timer::of)
 }
 
 /// A distribution by a name known at run time.
 pub fn distribution(name: &str) -> Named<'_, Distribution> {
-    Named::new(name, Kind::Distribution, Distribution::of, Distribution::trace)
+    Named::new(name, Kind::Distribution, Distribution::of)
 }
 
 /// A gauge by a name known at run time.
 pub fn gauge(name: &str) -> Named<'_, Gauge> {
-    Named::new(name, Kind::Gauge, Gauge::of, Gauge::trace)
+    Named::new(name, Kind::Gauge, Gauge::of)
 }

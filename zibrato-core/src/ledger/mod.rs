@@ -120,10 +120,10 @@ impl Ledger {
         Ledger { oldest, ..self }
     }
 
-    /// The same, but taking notice of rows that are marked for tracing. Then [`take_received`](Ledger::take_received)
-    /// must be called after each frame.
-    pub fn with_traces(self) -> Self {
-        Ledger { tracing: true, ..self }
+    /// Whether to take notice of rows that are marked for tracing; not unless set. Then
+    /// [`take_received`](Ledger::take_received) must be called after each frame.
+    pub fn set_tracing(&mut self, on: bool) {
+        self.tracing = on;
     }
 
     /// The marked rows that have come since the last call, repeats aside.

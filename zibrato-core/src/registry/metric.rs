@@ -39,7 +39,7 @@ pub struct MetricSpec<'a> {
     pub name: &'a str,
     /// Its source, where it is not the process's.
     pub source: Option<&'a str>,
-    /// Its tags, each name once.
+    /// Its tags, each name once; they may begin with [`TRACE`](super::TRACE).
     pub tags: &'a [(&'a str, &'a str)],
     /// Whether a gauge keeps count, sum and extremes; other kinds take no notice.
     pub statistics: bool,

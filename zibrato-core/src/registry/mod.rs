@@ -165,13 +165,21 @@ impl Inner {
 
     /// The metric of this identity, made where there is none; past the limit the overflow metric of its kind.
     pub(crate) fn resolve(&mut self, spec: &MetricSpec<'_>) -> Arc<Shared> {
-        match spec.id() {
+        let (is_traced, tags) = match spec.tags {
+            [TRACE, tags @ ..] => (true, tags),
+            tags => (false, tags),
+        };
+        let shared = match (MetricSpec { tags, ..*spec }).id() {
             Ok(id) => self.resolve_id(id, spec.statistics),
             Err(_) => {
                 self.bad_names = true;
                 self.resolve_id(Id::stand_in(BAD_NAME, spec.level, spec.kind), spec.statistics)
             }
+        };
+        if is_traced {
+            shared.traced.store(true, Relaxed);
         }
+        shared
     }
 
     fn resolve_id(&mut self, id: Id, statistics: bool) -> Arc<Shared> {
@@ -216,9 +224,6 @@ impl Inner {
         // A call site never goes, and neither does what it is tied to.
         let shared: &'static Arc<Shared> = Box::leak(Box::new(self.resolve(&site.spec())));
         site.tie(shared);
-        if site.is_traced() {
-            shared.traced.store(true, Relaxed);
-        }
         self.sites.push((site, shared));
         if let Some(metric) = self.metric_mut(shared.number) {
             metric.has_site = true;

@@ -24,9 +24,10 @@ pub(super) fn waiting() -> impl Iterator<Item = &'static Site> {
     WAITING.iter().filter_map(OnceRef::get)
 }
 
-/// First among the tags of a call site, this marks its metric for tracing. It is no tag: none can be called so.
+/// First among the tags of a call site or a [`MetricSpec`], this marks the metric for tracing. It is no tag: none can be
+/// called so.
 ///
-/// It is there because a call site is made of constants, and nothing that is passed all the time should grow for it.
+/// It is there so that nothing that is passed all the time grows for what is rare.
 pub const TRACE: (&str, &str) = ("\0trace", "");
 
 /// The level is off.
@@ -282,14 +283,8 @@ impl Site {
         self.shared.get()
     }
 
-    /// Whether it is marked for tracing, as its tags say.
-    pub(super) fn is_traced(&self) -> bool {
-        self.tags.first() == Some(&TRACE)
-    }
-
     pub(super) fn spec(&self) -> MetricSpec<'static> {
         let Site { level, kind, name, source, tags, .. } = *self;
-        let tags = if let [TRACE, rest @ ..] = tags { rest } else { tags };
         MetricSpec { level, kind, name, source, tags, statistics: false }
     }
 

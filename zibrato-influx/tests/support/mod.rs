@@ -42,7 +42,15 @@ pub fn writer(port: u16, directory: &tempfile::TempDir, more: &[&str]) -> Influx
 
 pub fn measurement(name: &str, kind: Kind, value: Value) -> Measurement {
     let series = Series { name: name.into(), source: "web1".into(), tags: Vec::new(), kind };
-    Measurement { series, level: "info".into(), unit: None, help: None, since: 0, value }
+    Measurement {
+        series,
+        level: "info".into(),
+        unit: None,
+        help: None,
+        since: 0,
+        value,
+        trace: Default::default(),
+    }
 }
 
 pub fn counter(name: &str, whole: i64) -> Measurement {

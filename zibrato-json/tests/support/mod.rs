@@ -19,7 +19,15 @@ pub fn backend(arguments: &[&str]) -> Json {
 pub fn measurement(name: &str, kind: Kind, value: Value) -> Measurement {
     let tags = vec![("code".to_owned(), "200".to_owned())];
     let series = Series { name: name.into(), source: "web1".into(), tags, kind };
-    Measurement { series, level: "info".into(), unit: None, help: None, since: 0, value }
+    Measurement {
+        series,
+        level: "info".into(),
+        unit: None,
+        help: None,
+        since: 0,
+        value,
+        trace: Default::default(),
+    }
 }
 
 pub fn counter(name: &str, whole: i64) -> Measurement {

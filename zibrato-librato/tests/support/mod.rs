@@ -45,7 +45,15 @@ pub fn series(name: &str, source: &str, kind: Kind) -> Series {
 }
 
 pub fn measurement(series: Series, value: Value) -> Measurement {
-    Measurement { series, level: "info".into(), unit: None, help: None, since: 0, value }
+    Measurement {
+        series,
+        level: "info".into(),
+        unit: None,
+        help: None,
+        since: 0,
+        value,
+        trace: Default::default(),
+    }
 }
 
 pub fn counter(name: &str, whole: i64) -> Measurement {

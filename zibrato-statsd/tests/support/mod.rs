@@ -26,7 +26,15 @@ pub fn backend(arguments: &[&str]) -> Statsd {
 pub fn measurement(name: &str, tags: &[(&str, &str)], kind: Kind, value: Value) -> Measurement {
     let tags = tags.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     let series = Series { name: name.into(), source: "web-1".into(), tags, kind };
-    Measurement { series, level: "info".into(), unit: None, help: None, value, since: 0 }
+    Measurement {
+        series,
+        level: "info".into(),
+        unit: None,
+        help: None,
+        value,
+        since: 0,
+        trace: Default::default(),
+    }
 }
 
 pub fn counter(name: &str, whole: i64) -> Measurement {

@@ -6,6 +6,7 @@ use zibrato_core::frame::{Key, Kind, Tags, Total};
 use zibrato_core::histogram::{Buckets, Histogram};
 use zibrato_core::ledger::Sequences;
 
+use super::trace::{self, StoredTrace};
 use crate::batch::{GaugeSummary, Measurement, Series, Summary, Value};
 
 /// The bytes of a key: an array of kind, born, name, source and all tag names and values.
@@ -84,6 +85,8 @@ struct StoredMeasurement {
     // Batches of before it was kept lack it.
     #[serde(default)]
     since: u64,
+    #[serde(default)]
+    trace: Option<StoredTrace>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,7 +123,7 @@ pub(super) fn decode_measurements(bytes: &[u8]) -> Result<Vec<Measurement>, Stri
 }
 
 fn store(measurement: &Measurement) -> StoredMeasurement {
-    let Measurement { series, level, unit, help, since, value } = measurement;
+    let Measurement { series, level, unit, help, since, value, trace } = measurement;
     let value = match value {
         Value::Counter(total) => StoredValue::Counter(total.whole, total.float),
         Value::Updown(total) => StoredValue::Updown(total.whole, total.float),
@@ -139,11 +142,12 @@ fn store(measurement: &Measurement) -> StoredMeasurement {
         value,
         help: help.clone(),
         since: *since,
+        trace: trace::store(trace),
     }
 }
 
 fn restore(stored: StoredMeasurement) -> Option<Measurement> {
-    let StoredMeasurement { name, source, tags, kind, level, unit, value, help, since } = stored;
+    let StoredMeasurement { name, source, tags, kind, level, unit, value, help, since, trace } = stored;
     let kind = Kind::from_code(u64::from(kind))?;
     let value = match value {
         StoredValue::Counter(whole, float) => Value::Counter(Total { whole, float }),
@@ -153,7 +157,8 @@ fn restore(stored: StoredMeasurement) -> Option<Measurement> {
         StoredValue::Gauge(last, statistics) => Value::Gauge(GaugeSummary { last, statistics }),
         StoredValue::Point(time, value) => Value::Point { time, value },
     };
-    Some(Measurement { series: Series { name, source, tags, kind }, level, unit, help, since, value })
+    let (series, trace) = (Series { name, source, tags, kind }, trace::restore(trace)?);
+    Some(Measurement { series, level, unit, help, since, value, trace })
 }
 
 impl From<&Summary> for StoredSummary {
@@ -233,6 +238,7 @@ mod tests {
             help: Some("how long it took".into()),
             since: 7,
             value,
+            trace: zibrato_core::trace::Trace::None,
         };
         let all: Vec<Measurement> = values.into_iter().map(measurement).collect();
         let bytes = encode_measurements(&all).unwrap();

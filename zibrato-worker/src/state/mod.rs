@@ -11,6 +11,7 @@ mod outbox;
 mod reshard;
 mod settled;
 mod totals;
+mod trace;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};

@@ -104,8 +104,8 @@ impl State {
         Ok(Some((entry, rows)))
     }
 
-    /// Writes, in one transaction, what is settled and what is to be sent for it.
-    pub(crate) fn settle(&self, step: &Step<'_>) -> Result<(), Error> {
+    /// Writes, in one transaction, what is settled and what is to be sent for it. Returns the ids of the batches.
+    pub(crate) fn settle(&self, step: &Step<'_>) -> Result<Vec<u64>, Error> {
         let chunks = step.chunks.iter().map(|chunk| encode_measurements(chunk));
         let chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(|why| self.bad(why))?;
         let totals = StoredTotal::all(step.totals).map_err(|why| self.bad(why))?;
@@ -114,17 +114,21 @@ impl State {
                 write_entry(tx, change)?;
             }
             let (begin, time) = step.period;
+            let mut ids = Vec::with_capacity(chunks.len());
             for measurements in &chunks {
+                let id = next_id(tx)?;
+                ids.push(u64::try_from(id).unwrap_or(0));
                 tx.prepare_cached(
                     "INSERT INTO outbox (id, begin, time, attempts, measurements) VALUES (?, ?, ?, 0, ?)",
                 )?
-                .execute(params![next_id(tx)?, small(begin), small(time), measurements])?;
+                .execute(params![id, small(begin), small(time), measurements])?;
             }
             totals.iter().try_for_each(|total| total.write(tx))?;
             if !chunks.is_empty() {
                 set_meta(tx, "last_time", small(time))?;
             }
-            set_meta(tx, "ran", small(step.ran))
+            set_meta(tx, "ran", small(step.ran))?;
+            Ok(ids)
         })
     }
 
