@@ -37,6 +37,12 @@ impl Request {
         self
     }
 
+    /// The same with more headers.
+    pub fn headers(mut self, headers: &HeaderMap) -> Request {
+        self.headers.extend(headers.clone());
+        self
+    }
+
     /// The same with its body compressed, or not.
     pub fn gzip(self, gzip: bool) -> Request {
         Request { gzip, ..self }

@@ -23,6 +23,7 @@ mod answer;
 mod auth;
 mod client;
 mod error;
+mod header;
 mod secret;
 mod submission;
 mod url;
@@ -31,6 +32,7 @@ pub use answer::{Answer, LONGEST_WAIT};
 pub use auth::{basic, bearer};
 pub use client::{Client, Request};
 pub use error::Error;
+pub use header::{Header, secret_headers};
 /// The types of addresses and headers.
 pub use reqwest::{
     Url,
