@@ -41,6 +41,7 @@ pub mod http;
 mod influx;
 mod installed;
 mod ports;
+pub mod prometheus;
 mod proxy;
 mod server;
 mod statsd;

@@ -15,11 +15,29 @@ impl Victoria {
     /// # Panics
     /// When it does not start, or is not there where it is [`required`](crate::required).
     pub fn start() -> Option<Victoria> {
+        Victoria::scraping(&[])
+    }
+
+    /// Starts it, to scrape `/metrics` at these ports of loopback every second.
+    ///
+    /// # Panics
+    /// As [`start`](Victoria::start).
+    pub fn scraping(targets: &[u16]) -> Option<Victoria> {
         if !installed("victoria-metrics", "apt-get install victoria-metrics") {
             return None;
         }
         let port = free_port();
+        let targets: Vec<String> = targets.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
+        let scrapes = format!(
+            "scrape_configs:\n\
+             - job_name: zibrato\n  \
+               scrape_interval: 1s\n  \
+               static_configs: [{{targets: [{}]}}]\n",
+            targets.join(",")
+        );
         let server = Server::new("victoria-metrics")
+            .file("scrapes.yml", &scrapes)
+            .args(["-promscrape.config=scrapes.yml"])
             .arg("-storageDataPath=data")
             .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
             .args(["-retentionPeriod=100y", "-search.latencyOffset=0s", "-search.disableCache"])
@@ -32,6 +50,14 @@ impl Victoria {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Makes what was written just now visible to queries.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn flush(&self) -> Result<(), String> {
+        http::get(self.port, "/internal/force_flush").map(drop)
     }
 
     /// All samples of a series selector, as one line of JSON for each series: `metric` with its labels, `values`, and
