@@ -59,6 +59,8 @@ backends! {
     Influx: zibrato_influx::Options,
     Json: zibrato_json::Options,
     Librato: zibrato_librato::Options,
+    Prometheus: zibrato_prometheus::scrape::Options,
+    RemoteWrite: zibrato_prometheus::remote_write::Options,
     Statsd: zibrato_statsd::Options,
 }
 
