@@ -16,7 +16,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Error::NoTarget => f.write_str(
-                "know where to write to: give --database (InfluxDB 1) or --bucket (InfluxDB 2 and 3), or set \
+                "find where to write: give --database (InfluxDB 1) or --bucket (InfluxDB 2 and 3), or set \
                  INFLUX_DATABASE or INFLUX_BUCKET",
             ),
             Error::NoPassword => {
