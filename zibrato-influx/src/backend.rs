@@ -90,7 +90,10 @@ impl Influx {
     }
 
     fn hide_in(&self, text: String) -> String {
-        self.secret.as_ref().map_or_else(|| text.clone(), |secret| secret.hide_in(&text))
+        match &self.secret {
+            Some(secret) => secret.hide_in(&text),
+            None => text,
+        }
     }
 
     /// The server's address without what is not needed to find it.

@@ -36,7 +36,10 @@ impl Endpoint {
                 }
             };
             let said = answer.said(&answer.body);
-            let said = token.as_ref().map_or_else(|| said.clone(), |token| token.hide_in(&said));
+            let said = match &token {
+                Some(token) => token.hide_in(&said),
+                None => said,
+            };
             match answer.status {
                 200..300 => submission.accepted(),
                 400 | 413 | 422 => submission.wrong(part, &said),

@@ -37,7 +37,6 @@ impl Influx {
         let port = free_port();
         let server = setup(port, http, data).start();
         let influx = Influx { server, port };
-        let Influx { port, .. } = influx;
         let (admin, secret) = ADMIN;
         let create = format!("CREATE USER {admin} WITH PASSWORD '{secret}' WITH ALL PRIVILEGES");
         until("influxd has an administrator", || {
