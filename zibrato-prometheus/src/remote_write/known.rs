@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use zibrato_worker::{Batch, GaugeSummary, Measurement, Series, Value};
+use zibrato_worker::{Batch, GaugeSummary, Measurement, Series, Trace, Value};
 
 /// All series that are there.
 #[derive(Debug, Default)]
@@ -82,5 +82,13 @@ fn last(series: &Series) -> Measurement {
         Kind::Distribution => Value::Distribution(summary()),
         _ => Value::Gauge(GaugeSummary { last: 0.0, statistics: None }),
     };
-    Measurement { series: series.clone(), level: String::new(), unit: None, help: None, since: 0, value }
+    Measurement {
+        series: series.clone(),
+        level: String::new(),
+        unit: None,
+        help: None,
+        since: 0,
+        value,
+        trace: Trace::None,
+    }
 }

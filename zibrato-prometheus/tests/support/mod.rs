@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use zibrato_worker::{
-    Backend, Batch, GaugeSummary, Histogram, Kind, Measurement, Series, Summary, Total, Value,
+    Backend, Batch, GaugeSummary, Histogram, Kind, Measurement, Series, Summary, Total, Trace, Value,
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -41,6 +41,7 @@ pub fn measurement(name: &str, tags: &[(&str, &str)], value: Value) -> Measureme
         help: Some(format!("What {name} is.")),
         since: 1_795_289_340_000_000_000,
         value,
+        trace: Trace::None,
     }
 }
 
