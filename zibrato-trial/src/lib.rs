@@ -36,6 +36,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic")]
 
+mod carbon;
 mod collectd;
 pub mod http;
 mod influx;
@@ -49,6 +50,7 @@ mod traffic;
 mod until;
 mod victoria;
 
+pub use carbon::{Carbon, Stored};
 pub use collectd::Collectd;
 pub use influx::Influx;
 pub use installed::{installed, node_module, python, required, servers_directory};
