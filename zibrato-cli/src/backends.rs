@@ -56,6 +56,7 @@ macro_rules! backends {
 }
 
 backends! {
+    Graphite: zibrato_graphite::Options,
     Influx: zibrato_influx::Options,
     Json: zibrato_json::Options,
     Librato: zibrato_librato::Options,
