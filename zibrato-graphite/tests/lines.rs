@@ -19,8 +19,15 @@ fn rendered(arguments: &[&str], name: &str, kind: Kind, value: Value) -> String 
     let tags = vec![("code".into(), "200".into()), ("path".into(), "/a b;c".into())];
     let mut series = Series { name: name.into(), source: "web.1".into(), tags, kind };
     backend.series(&mut series).unwrap();
-    let measurement =
-        Measurement { series, level: "info".into(), unit: None, help: None, since: 0, trace: None, value };
+    let measurement = Measurement {
+        series,
+        level: "info".into(),
+        unit: None,
+        help: None,
+        since: 0,
+        trace: Default::default(),
+        value,
+    };
     let time = 1_800_000_000_000_000_000;
     backend.render(&Batch { id: 1, from: 0, time, measurements: vec![measurement] })
 }
