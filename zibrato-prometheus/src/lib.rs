@@ -13,6 +13,7 @@ mod family;
 mod naming;
 pub mod remote_write;
 pub mod scrape;
+mod seconds;
 
 pub use buckets::{Bounds, Classic};
 pub use error::Error;

@@ -66,7 +66,7 @@ fn series_begin_at_zero_and_end() {
     let Some(prometheus) = (PrometheusSetup { native_histograms: true, ..Default::default() }).start() else {
         return;
     };
-    let mut writer = Writer::new(prometheus.port, &[]);
+    let mut writer = Writer::new(prometheus.port, &["--stale", "4"]);
     let old = writer.batch(vec![counter("old", 5), gauge("load", 1.0), timer("time", &[1_000_000])]);
     assert_eq!(writer.send(&old), Ok(Accepted::All));
     assert_eq!(value(prometheus.port, "load"), Ok(1.0));
@@ -83,7 +83,7 @@ fn series_begin_at_zero_and_end() {
     let all = query_with(prometheus.port, &at, "max_over_time(new_total[1m]) - min_over_time(new_total[1m])");
     assert_eq!(all.unwrap()[0].value, 7.0);
     // What nobody has any more is no more.
-    batch.time += SECOND;
+    batch.time += 5 * SECOND;
     assert_eq!(writer.send(&batch), Ok(Accepted::All));
     let at = format!("time={}&", batch.time / SECOND + 1);
     for gone in ["old_total", "load", "time_seconds", "time_seconds_count"] {

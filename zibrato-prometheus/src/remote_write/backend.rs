@@ -249,7 +249,7 @@ impl Backend for RemoteWrite {
         }
         give_names(&mut self.names, batch);
         let time = (batch.time / 1_000_000) as i64;
-        let ended = self.known.note(batch);
+        let ended = self.known.note(batch, self.options.stale.as_nanos() as u64);
         self.ended.extend(ended.into_iter().map(|measurement| (measurement, time)));
         self.ended.truncate(MOST_ENDED);
         let mut entries = self.entries(batch);

@@ -28,11 +28,12 @@ impl Known {
         }
     }
 
-    /// Takes note of a batch, which may be a repeat; gives the series that ended with the batch before.
-    pub(super) fn note(&mut self, batch: &Batch) -> Vec<Measurement> {
+    /// Takes note of a batch, which may be a repeat; gives the series that no batch has had for longer than `stale`, in
+    /// nanoseconds.
+    pub(super) fn note(&mut self, batch: &Batch, stale: u64) -> Vec<Measurement> {
         let mut ended = Vec::new();
         if batch.time > self.time {
-            let before = self.time;
+            let before = self.time.min(batch.time.saturating_sub(stale));
             self.series.retain(|series, seen| {
                 let there = seen.time == 0 || seen.time >= before;
                 if !there {

@@ -7,6 +7,7 @@ use zibrato_http::{Header, ServiceUrl, timeout};
 
 use crate::buckets::Classic;
 use crate::naming::label_option;
+use crate::seconds::seconds;
 
 /// The environment variable that a password is read from.
 pub(super) const PASSWORD: &str = "REMOTE_WRITE_PASSWORD";
@@ -61,6 +62,9 @@ pub struct Options {
     /// As what timers and distributions are sent
     #[arg(long, value_enum, default_value = "both", env = "REMOTE_WRITE_HISTOGRAMS")]
     pub histograms: Histograms,
+    /// Seconds after which a series is ended that no running program has any more; longer than programs' intervals
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, env = "REMOTE_WRITE_STALE")]
+    pub stale: Duration,
     /// The label that has the source
     #[arg(
         long,

@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 
 use crate::buckets::Classic;
 use crate::naming::label_option;
+use crate::seconds::seconds;
 
 /// Where and how to be scraped.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,9 +35,4 @@ pub struct Options {
     /// The buckets of classic histograms
     #[command(flatten)]
     pub classic: Classic,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|s| (1.0..=31_536_000.0).contains(s));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "it is no number of seconds from 1 to 31536000".into())
 }
