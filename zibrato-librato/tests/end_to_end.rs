@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use support::*;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use zibrato_broker::{Broker, Config};
 use zibrato_core::frame::{Flags, Head, InstanceId, Key, Row, Spread, State, Tags, encode_set};
@@ -23,15 +24,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Running {
     address: String,
     stop: oneshot::Sender<()>,
+    /// Its own, and let go without waiting: a socket that receives while its runtime ends may spin for ever.
+    _runtime: Forgotten,
+}
+
+struct Forgotten(Option<Runtime>);
+
+impl Drop for Forgotten {
+    fn drop(&mut self) {
+        self.0.take().unwrap().shutdown_background();
+    }
 }
 
 async fn broker() -> Running {
     let config = Config { port: 0, head_start: Duration::ZERO, ..Config::default() };
-    let broker = Broker::bind(config).await.unwrap();
+    let runtime = Runtime::new().unwrap();
+    let broker = runtime.spawn(Broker::bind(config)).await.unwrap().unwrap();
     let address = format!("tcp://127.0.0.1:{}", broker.addresses().port);
     let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(broker.run(async move { drop(stopped.await) }));
-    Running { address, stop }
+    runtime.spawn(broker.run(async move { drop(stopped.await) }));
+    Running { address, stop, _runtime: Forgotten(Some(runtime)) }
 }
 
 /// A program that measures, by hand.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
+use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use zibrato_broker::{Broker, Config};
@@ -21,16 +22,25 @@ use zibrato_worker::{Accepted, Backend, BackendError, Batch, Options, Series, ru
 /// A broker in a task; killed when it is dropped.
 struct RunningBroker {
     port: u16,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
+    /// Its own, and let go without waiting: a socket that receives while its runtime ends may spin for ever.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for RunningBroker {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
 }
 
 impl RunningBroker {
     async fn start(port: u16, state: Option<&Path>) -> Self {
         let state = state.map(Path::to_path_buf);
         let head_start = Duration::ZERO;
+        let runtime = Runtime::new().unwrap();
         let broker = loop {
             let config = Config { port, state: state.clone(), head_start, ..Config::default() };
-            match Broker::bind(config).await {
+            match runtime.spawn(Broker::bind(config)).await.unwrap() {
                 Ok(broker) => break broker,
                 // The port of one that was killed is free in a moment.
                 Err(why) if port != 0 => {
@@ -41,17 +51,18 @@ impl RunningBroker {
             }
         };
         let port = broker.addresses().port;
-        let task = tokio::spawn(async move { broker.run(std::future::pending()).await.unwrap() });
-        RunningBroker { port, task }
+        let task = runtime.spawn(async move { broker.run(std::future::pending()).await.unwrap() });
+        RunningBroker { port, task: Some(task), runtime: Some(runtime) }
     }
 
     fn address(&self) -> String {
         format!("tcp://127.0.0.1:{}", self.port)
     }
 
-    async fn kill(self) {
-        self.task.abort();
-        let _ = self.task.await;
+    async fn kill(mut self) {
+        let task = self.task.take().unwrap();
+        task.abort();
+        let _ = task.await;
     }
 }
 

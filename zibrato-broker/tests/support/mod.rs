@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use omq_tokio::{Message as Raw, Options, Socket, SocketType};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use zibrato_broker::{Addresses, Broker, Config};
@@ -16,14 +17,22 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub struct Running {
     pub addresses: Addresses,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    task: Option<JoinHandle<()>>,
+    /// Its own, and let go without waiting: a socket that receives while its runtime ends may spin for ever.
+    runtime: Option<Runtime>,
 }
 
 impl Running {
-    pub async fn stop(self) {
-        self.stop.send(()).unwrap();
-        self.task.await.unwrap();
+    pub async fn stop(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.task.take().unwrap().await.unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
     }
 }
 
@@ -32,13 +41,14 @@ pub fn config() -> Config {
 }
 
 pub async fn start(config: Config) -> Running {
-    let broker = Broker::bind(config).await.unwrap();
+    let runtime = Runtime::new().unwrap();
+    let broker = runtime.spawn(Broker::bind(config)).await.unwrap().unwrap();
     let addresses = broker.addresses().clone();
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(async move {
+    let task = runtime.spawn(async move {
         broker.run(async { drop(stopped.await) }).await.unwrap();
     });
-    Running { addresses, stop, task }
+    Running { addresses, stop: Some(stop), task: Some(task), runtime: Some(runtime) }
 }
 
 pub fn connect_options() -> Options {
