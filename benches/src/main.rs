@@ -1,6 +1,8 @@
 //! Benchmarks of what comes after an event, printed as Markdown. They say how fast something is; no test asks them.
 //! What an event costs, and what it costs elsewhere, is measured in `peers/`.
 
+#[cfg(target_os = "linux")]
+mod backends;
 mod frames;
 mod through_broker;
 
@@ -23,6 +25,9 @@ struct Options {
     /// Seconds for each message size through the broker.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// How many flushes, of a second each, every backend gets.
+    #[arg(long, default_value_t = 40)]
+    flushes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -31,6 +36,8 @@ enum Which {
     Frames,
     /// Measurements through a running broker.
     Broker,
+    /// Workers into real servers, beside the daemons that people would use; on Linux only.
+    Backends,
 }
 
 fn main() {
@@ -41,5 +48,9 @@ fn main() {
     }
     if wanted(Which::Broker) {
         through_broker::run(options.seconds);
+    }
+    #[cfg(target_os = "linux")]
+    if wanted(Which::Backends) {
+        backends::run(options.flushes);
     }
 }

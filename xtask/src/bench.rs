@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::document;
 use crate::instructions::{self, Then};
 use crate::shell::{Failure, Outcome, cargo, command, output, root, run, target};
-use crate::sizes;
+use crate::{servers, sizes};
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,6 +20,8 @@ pub(crate) enum Part {
     Frames,
     /// Measurements through a running broker.
     Broker,
+    /// Workers into real servers, beside the daemons that people would use.
+    Backends,
     /// Instructions of each event, under callgrind.
     Instructions,
     /// What a call site and the facade add to a program.
@@ -33,18 +35,22 @@ pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
     if wanted(Part::Peers) {
         output(cargo(["build", "--release"].into_iter().chain(PEERS)).arg(target()))?;
     }
-    if wanted(Part::Frames) || wanted(Part::Broker) {
+    if wanted(Part::Frames) || wanted(Part::Broker) || wanted(Part::Backends) {
         output(&mut cargo(["build", "--release", "--package", "zibrato-benches"]))?;
+    }
+    if wanted(Part::Backends) {
+        output(&mut cargo(["build", "--release", "--package", "zibrato-cli"]))?;
+        servers::install()?;
     }
     let mut text = String::new();
     if wanted(Part::Peers) {
         text += &heard(&mut command(built("zibrato-peers"), quick.then_some("--quick")))?;
     }
-    for (part, name) in [(Part::Frames, "frames"), (Part::Broker, "broker")] {
+    for (part, name) in [(Part::Frames, "frames"), (Part::Broker, "broker"), (Part::Backends, "backends")] {
         if wanted(part) {
             let mut bench = command(built("zibrato-benches"), [name]);
             if quick {
-                bench.args(["--rounds", "15", "--seconds", "1"]);
+                bench.args(["--rounds", "15", "--seconds", "1", "--flushes", "10"]);
             }
             text += &heard(&mut bench)?;
         }
