@@ -125,6 +125,38 @@ fn good_series_beside_bad_ones_arrive() {
 }
 
 #[test]
+fn what_is_too_old_is_given_up() {
+    // Prometheus says 500, which others say while they are down.
+    let setup = PrometheusSetup { out_of_order: true, ..Default::default() };
+    let Some(prometheus) = setup.start() else { return };
+    let mut writer = Writer::new(prometheus.port, &["--histograms", "classic"]);
+    let all = || (0..500).map(|i| counter(&format!("c{i}"), i)).collect();
+    let now = writer.batch(all());
+    assert_eq!(writer.send(&now), Ok(Accepted::All));
+    let mut old = writer.batch(all());
+    old.time = now.time - 7200 * SECOND;
+    let mut refused = 0;
+    while refused < 500 {
+        match writer.send(&old) {
+            Ok(Accepted::Partly { refused: some, .. }) => {
+                assert!(some[0].1.contains("500: too old sample"), "{some:?}");
+                refused += some.len();
+                let is_left = |(i, _): &(usize, _)| !some.iter().any(|(j, _)| i == j);
+                let left = old.measurements.into_iter().enumerate().filter(is_left);
+                old.measurements = left.map(|(_, measurement)| measurement).collect();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // A little older is taken.
+    let mut late = writer.batch(vec![counter("c1", 1)]);
+    late.time = now.time - 60 * SECOND;
+    assert_eq!(writer.send(&late), Ok(Accepted::All));
+    let at = format!("time={}&", late.time / SECOND + 1);
+    assert_eq!(query_with(prometheus.port, &at, "c1_total").unwrap().len(), 1);
+}
+
+#[test]
 fn a_wrong_address_is_kept_for_later() {
     let Some(prometheus) = PrometheusSetup::default().start() else { return };
     let (port, other) = (prometheus.port, free_port());

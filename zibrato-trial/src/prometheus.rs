@@ -14,6 +14,8 @@ pub struct PrometheusSetup {
     pub targets: Vec<u16>,
     /// Whether it keeps native histograms, for which it scrapes protobuf.
     pub native_histograms: bool,
+    /// Whether it takes samples that are up to 10 minutes older than others of their series.
+    pub out_of_order: bool,
     /// User and password (`user` and `secret`) that it wants.
     pub password: bool,
 }
@@ -39,9 +41,11 @@ impl PrometheusSetup {
         let targets: Vec<String> = self.targets.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
         let config = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+             storage: {{tsdb: {{out_of_order_time_window: {}}}}}\n\
              scrape_configs:\n\
              - job_name: zibrato\n  \
                static_configs: [{{targets: [{}]}}]\n",
+            if self.out_of_order { "10m" } else { "0s" },
             targets.join(",")
         );
         let mut setup = Server::new("prometheus").file("prometheus.yml", &config).args([
