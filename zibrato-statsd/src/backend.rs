@@ -122,7 +122,8 @@ impl Statsd {
             if self.datagrams.as_ref().is_some_and(|datagrams| !datagrams.is_old()) {
                 return Ok(());
             }
-            let opened = Datagrams::open(&self.options.address, self.options.mtu).await;
+            let Options { address, mtu, timeout, .. } = &self.options;
+            let opened = Datagrams::open(address, *mtu, *timeout).await;
             self.datagrams = Some(opened.map_err(|why| self.failed("open a socket to", why))?);
             return Ok(());
         }

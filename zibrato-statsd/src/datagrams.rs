@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::net::UnixDatagram;
 
 use crate::address::Address;
+use crate::stream::within;
 
 /// What collectd reads at once; others read more.
 pub(crate) const MOST: usize = 4096;
@@ -29,6 +30,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Datagrams {
     socket: Socket,
     payload: usize,
+    patience: Duration,
     opened: Instant,
     /// Bytes since the last pause.
     burst: usize,
@@ -55,8 +57,12 @@ pub(crate) struct Unsent {
 }
 
 impl Datagrams {
-    /// Opens a socket that sends to `address`, which must be one for datagrams.
-    pub(crate) async fn open(address: &Address, mtu: Option<u32>) -> io::Result<Datagrams> {
+    /// Opens a socket that sends to `address`, which must be one for datagrams; each may wait for room so long.
+    pub(crate) async fn open(
+        address: &Address,
+        mtu: Option<u32>,
+        patience: Duration,
+    ) -> io::Result<Datagrams> {
         let mtu = mtu.map(|mtu| mtu as usize);
         let (socket, payload) = match address {
             #[cfg(unix)]
@@ -68,7 +74,7 @@ impl Datagrams {
             Address::Udp(host) => udp(host, mtu).await?,
             _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "there are no such sockets here")),
         };
-        Ok(Datagrams { socket, payload, opened: Instant::now(), burst: 0 })
+        Ok(Datagrams { socket, payload, patience, opened: Instant::now(), burst: 0 })
     }
 
     /// Most bytes of one datagram.
@@ -91,7 +97,7 @@ impl Datagrams {
         let certainly = |why| Unsent { why, certain: true };
         match &self.socket {
             Socket::Udp { socket, is_loopback, .. } => {
-                if let Err(why) = socket.send(packet).await {
+                if let Err(why) = within(self.patience, socket.send(packet)).await {
                     // It may be about a packet before: then this one is not sent, and nobody listened.
                     return Err(certainly(why));
                 }
@@ -102,7 +108,9 @@ impl Datagrams {
                 }
             }
             #[cfg(unix)]
-            Socket::Unix(socket) => socket.send(packet).await.map(drop).map_err(certainly),
+            Socket::Unix(socket) => {
+                within(self.patience, socket.send(packet)).await.map(drop).map_err(certainly)
+            }
         }
     }
 }

@@ -103,7 +103,11 @@ impl Stream {
     }
 }
 
-async fn within<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+/// Does something, but not for ever.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     timeout(patience, work).await.unwrap_or_else(|_| {
         let why = format!("nothing happened within {} s", patience.as_secs_f64());
         Err(io::Error::new(io::ErrorKind::TimedOut, why))

@@ -275,3 +275,45 @@ async fn datagrams_to_a_unix_socket_wait_for_room_and_for_the_daemon() {
     assert!(matches!(gone, Err(BackendError::Retry { .. })), "{gone:?}");
     assert_eq!(counted(&backend, "measurements_in_doubt"), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn datagrams_do_not_wait_for_ever_and_what_had_no_room_is_sent_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dsd.socket");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let lines = || {
+        let (mut lines, mut buffer) = (0, [0; 8192]);
+        while let Ok(read) = socket.recv(&mut buffer) {
+            lines += String::from_utf8_lossy(&buffer[..read]).lines().count();
+        }
+        lines
+    };
+    let address = format!("unixgram://{}", path.display());
+    let mut backend = backend(&["--address", &address, "--dialect", "dogstatsd", "--timeout", "0.3"]);
+    let batch = cleaned(&backend, batch(1, (0..300).map(|i| counter(&format!("c.{i}"), 1)).collect()));
+    let mut accepted = 0;
+    let rest = loop {
+        backend.connect().await.unwrap();
+        match backend.send(&batch).await {
+            Ok(Accepted::All) => accepted += 300,
+            Ok(Accepted::Partly { refused, retry }) => {
+                assert!(refused.is_empty());
+                accepted += 300 - retry.len();
+                break retry;
+            }
+            Err(BackendError::Retry { why, .. }) => {
+                assert!(why.contains("nothing happened within 0.3 s"), "{why}");
+                break (0..300).collect();
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(counted(&backend, "measurements_in_doubt"), 0);
+    assert_eq!(lines(), accepted);
+    let mut again = batch.clone();
+    again.measurements = rest.iter().map(|&index| batch.measurements[index].clone()).collect();
+    backend.connect().await.unwrap();
+    assert_eq!(backend.send(&again).await, Ok(Accepted::All));
+    assert_eq!(lines(), rest.len());
+}

@@ -95,7 +95,13 @@ fn is_exact(address: impl Fn(&Statsd) -> String) {
         publish(&mut both);
         arrived(&statsd, &traffic.totals())
     });
-    let counters = statsd.counters().unwrap();
+    let counters = until("the worker's own counters are there", || {
+        let counters = statsd.counters()?;
+        let own =
+            |name: &str| counters.keys().any(|found| found.contains(&format!(".zibrato.worker.{name}.")));
+        let is_there = own("lines.sent") && own("batches.sent") && !own("send.errors");
+        is_there.then(|| counters.clone()).ok_or_else(|| format!("{counters:?}"))
+    });
     assert_eq!(counters["statsd.bad_lines_seen"], 0.0);
 }
 
