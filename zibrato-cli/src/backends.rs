@@ -60,6 +60,7 @@ backends! {
     Influx: zibrato_influx::Options,
     Json: zibrato_json::Options,
     Librato: zibrato_librato::Options,
+    Mtrace: zibrato_mtrace::Options,
     Otlp: zibrato_otlp::Options,
     Prometheus: zibrato_prometheus::scrape::Options,
     RemoteWrite: zibrato_prometheus::remote_write::Options,

@@ -38,12 +38,14 @@
 
 mod carbon;
 mod collectd;
+mod elastic;
 pub mod http;
 mod influx;
 mod installed;
 mod ports;
 pub mod prometheus;
 mod proxy;
+mod rsyslog;
 mod server;
 mod statsd;
 mod traffic;
@@ -52,10 +54,12 @@ mod victoria;
 
 pub use carbon::{Carbon, Stored};
 pub use collectd::Collectd;
+pub use elastic::Elastic;
 pub use influx::Influx;
 pub use installed::{installed, node_module, python, required, servers_directory};
 pub use ports::free_port;
 pub use proxy::{Fault, Proxy};
+pub use rsyslog::Rsyslog;
 pub use server::{Server, Setup};
 pub use statsd::Statsd;
 pub use traffic::{Instance, SOURCE, Totals, Traffic};
