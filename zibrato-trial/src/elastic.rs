@@ -37,7 +37,8 @@ impl Elastic {
     /// # Errors
     /// What went wrong, also where the status is no 2xx.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Result<String, String> {
-        let headers = [("content-type", "application/json")];
+        // It does not close connections of itself, whatever the version of HTTP.
+        let headers = [("content-type", "application/json"), ("connection", "close")];
         match http::request(self.port, method, path, &headers, body)? {
             http::Answer { status: 200..300, body, .. } => Ok(body),
             other => Err(format!("answered {}: {}", other.status, other.body)),
@@ -63,5 +64,5 @@ fn setup(program: &str, port: u16) -> Setup {
         .env("HOME", &directory)
         .args(["start", "--only", "elasticsearch", "--elasticsearch-port", &port.to_string(), "--data-dir"])
         .arg(directory.join(data))
-        .ready(move || http::get(port, "/").map(drop))
+        .ready_when_listening(port)
 }

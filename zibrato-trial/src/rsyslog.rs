@@ -56,7 +56,7 @@ module(load=\"imuxsock\" SysSock.Use=\"off\")
 input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\")
 input(type=\"imudp\" address=\"127.0.0.1\" port=\"{port}\")
 input(type=\"imuxsock\" Socket=\"{directory}/log\" UseSpecialParser=\"off\" ParseHostname=\"on\"
-      RateLimit.Interval=\"0\")
+      RateLimit.Interval=\"0\" IgnoreTimestamp=\"off\")
 template(name=\"all\" type=\"string\" string=\"{TEMPLATE}\\n\")
 action(type=\"omfile\" file=\"{directory}/out\" template=\"all\")
 "
