@@ -130,6 +130,15 @@ fn seeds(name: &str, vectors: &Value) -> Vec<Vec<u8>> {
             ];
             lines.map(|line| line.as_bytes().to_vec()).into()
         }
+        "mtrace" => {
+            let lines = [
+                r#"{"time":"2026-01-02T03:04:05.5Z","hop":"backend","verdict":"refused","metric":"requests","kind":"counter","value":-1.5e-3,"source":"web1","tags":{"a":"b"},"level":"info","instance":"30313233343536373839616263646566","sequence":7,"trace":3,"by":"web1","why":"x"}"#,
+                "2017-06-14 16:42:52,858 INFO zen.MetricWriter: mtrace: publishing metric a/b -1 1497458572 {'k': 'v', u'x': \"it's\"}",
+                r#"time="2017-06-01T03:29:45Z" level=info msg="metric read from redis" elapsed=1 metric="a/b" mtrace=1 tags=map[k:v w:x y] timestamp=1 value=0 "#,
+                r#"INFO  [2017-06-01 03:29:45,189] a.B: mtrace=1 elapsed=1 message="Publishing metric" metric=[Metric{metric='a', timestamp=1, value=0.0, tags={k=v, l=w}}]"#,
+            ];
+            lines.map(|line| line.as_bytes().to_vec()).into()
+        }
         _ => Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! Lines to a bulk endpoint: a real server's, and one that says what a test wants.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; helpers outside #[test] functions are not told apart")]
 
 mod support;
 
