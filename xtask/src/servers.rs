@@ -55,7 +55,17 @@ fn from_npm() -> Outcome {
 }
 
 fn from_pypi() -> Outcome {
-    python::virtual_environment(&folder()?.join("venv"), &list("requirements.txt")).map(drop)
+    let folder = folder()?.join("venv");
+    let python = python::virtual_environment(&folder, &list("requirements.txt"))?;
+    // Hashes are asked for of all or of none, so these are installed by themselves.
+    let (wanted, stamp) = (list("hashed.txt"), folder.join("hashed.txt"));
+    let text = read(&wanted)?;
+    if read(&stamp).is_ok_and(|installed| installed == text) {
+        return Ok(());
+    }
+    let quietly = ["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--requirement"];
+    run(command(python, quietly).arg(&wanted))?;
+    write(&stamp, &text)
 }
 
 fn list(name: &str) -> PathBuf {
