@@ -40,16 +40,16 @@ pub struct Options {
     /// How many unsent batches may wait in the state directory
     #[arg(long, env = "ZIBRATO_OUTBOX_LIMIT", default_value = "1000", value_name = "BATCHES", value_parser = some)]
     pub outbox_limit: usize,
-    /// Send only these, of all names and tags: NAME{TAG=VALUE,...} with * and ?, several apart by ;
+    /// Send only these: NAME, NAME{TAG=VALUE,...} or {TAG=VALUE,...}, where * and ? stand for others; `;` between two
     #[arg(long, env = "ZIBRATO_KEEP", value_name = "SELECTOR", value_delimiter = ';', help_heading = SHAPE)]
     pub keep: Vec<Selector>,
-    /// Send none of these, in the same form
+    /// Leave these out, in the same form
     #[arg(long, env = "ZIBRATO_DROP", value_name = "SELECTOR", value_delimiter = ';', help_heading = SHAPE)]
     pub drop: Vec<Selector>,
-    /// Send under another name: FROM=TO, as in web.*=site.*, the first that fits; several apart by ;
+    /// Send under another name: FROM=TO, as in web.*=site.*; the first that fits counts; `;` between two
     #[arg(long, env = "ZIBRATO_RENAME", value_name = "FROM=TO", value_delimiter = ';', help_heading = SHAPE)]
     pub rename: Vec<Rename>,
-    /// Add a tag to what has none of its name: NAME=VALUE, several apart by ;
+    /// Add a tag to what has none of its name: NAME=VALUE; `;` between two
     #[arg(long, env = "ZIBRATO_TAG", value_name = "NAME=VALUE", value_delimiter = ';', help_heading = SHAPE)]
     pub tag: Vec<AddedTag>,
     /// Add a tag of this name that says which start of which program has measured
