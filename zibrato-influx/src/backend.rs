@@ -7,7 +7,7 @@ use zibrato_worker::{Accepted, Backend, BackendError, Batch, Series};
 
 use crate::line::{Form, Lines};
 use crate::options::Precision;
-use crate::verdict::{Verdict, judge, message};
+use crate::verdict::{Verdict, judge, message, names};
 use crate::{Error, Options, naming};
 
 /// Writes to InfluxDB, or to what takes the same.
@@ -138,7 +138,16 @@ impl Backend for Influx {
             match judge(&answer, &message, part.len()) {
                 Verdict::Accepted => submission.accepted(),
                 Verdict::Wrong { all: true } => submission.refused(part, &said),
-                Verdict::Wrong { all: false } => submission.wrong(part, &said),
+                Verdict::Wrong { all: false } => {
+                    let named =
+                        |line: &usize| names(&message, &batch.measurements[lines.indices[*line]].series.name);
+                    let (named, others): (Vec<usize>, Vec<usize>) = part.iter().partition(|line| named(line));
+                    if named.is_empty() || others.is_empty() {
+                        submission.wrong(part, &said);
+                    } else {
+                        submission.again(vec![others, named]);
+                    }
+                }
                 Verdict::Later(hint) => {
                     let why = format!("{} {said}{hint}", self.server());
                     submission.later(part, BackendError::Retry { why, after: answer.wait });

@@ -55,6 +55,14 @@ fn is_about_points(message: &str) -> bool {
     SIGNS.iter().any(|sign| message.contains(sign))
 }
 
+/// Whether a message is about this measurement, as in `on measurement "cpu" is type`. This is only a hint where to look.
+pub(crate) fn names(message: &str, measurement: &str) -> bool {
+    let mut quoted = message
+        .match_indices(measurement)
+        .map(|(at, _)| (message[..at].chars().next_back(), message[at + measurement.len()..].chars().next()));
+    quoted.any(|around| around == (Some('"'), Some('"')))
+}
+
 /// How many points were dropped, where the message ends with it.
 fn dropped(message: &str) -> Option<usize> {
     let (_, number) = message.trim_end().rsplit_once("dropped=")?;
@@ -87,6 +95,13 @@ mod tests {
         assert!(judged(400, third).1.ends_with(r#""original_line":"x"}]"#), "{}", judged(400, third).1);
         assert_eq!(judged(413, "too large").0, some());
         assert_eq!(judged(204, "").0, Verdict::Accepted);
+    }
+
+    #[test]
+    fn knows_which_measurement_is_meant() {
+        let message = r#"input field "value" on measurement "cpu" is type string"#;
+        assert!(names(message, "cpu") && names(message, "value"));
+        assert!(!names(message, "cp") && !names(message, "is") && !names(message, "mem"));
     }
 
     #[test]

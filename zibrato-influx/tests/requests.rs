@@ -69,30 +69,30 @@ async fn a_bucket_is_written_to_with_a_token() {
 #[tokio::test]
 async fn errors_of_influxdb_2_are_understood() {
     let (url, told) = server(&[
-        r#"422 no|{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: input field \"counter\" on measurement \"b\" is type integer, already exists as type float dropped=1"}"#,
+        r#"422 no|{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: input field \"counter\" on measurement \"c\" is type integer, already exists as type float dropped=1"}"#,
+        r#"422 no|{"code":"unprocessable entity","message":"partial write: field type conflict: c dropped=1"}"#,
         "204 No Content",
-        r#"422 no|{"code":"unprocessable entity","message":"partial write: field type conflict: b dropped=1"}"#,
         r#"401 no|{"code":"unauthorized","message":"unauthorized access s3cr3t-t0ken"}"#,
         r#"404 no|{"code":"not found","message":"bucket \"a&b\" not found"}"#,
         "429 no\r\nRetry-After: 30",
     ]);
     let directory = tempfile::tempdir().unwrap();
     let mut backend = with_token(&url, &directory);
-    let two = batch(now(), vec![counter("a", 1), counter("b", 1)]);
-    let found = refused(send(&mut backend, &two).await);
+    let some = batch(now(), ["a", "b", "c", "d"].map(|name| counter(name, 1)).to_vec());
+    let found = refused(send(&mut backend, &some).await);
     assert!(
-        found.len() == 1 && found[0].0 == 1 && found[0].1.contains("answered 422: partial write"),
+        found.len() == 1 && found[0].0 == 2 && found[0].1.contains("answered 422: partial write"),
         "{found:?}"
     );
-    assert_eq!(told.try_iter().map(|(_, body)| body.lines().count()).collect::<Vec<_>>(), [2, 1, 1]);
-    let (why, _) = later(send(&mut backend, &two).await);
+    assert_eq!(told.try_iter().map(|(_, body)| body.lines().count()).collect::<Vec<_>>(), [4, 1, 3]);
+    let (why, _) = later(send(&mut backend, &some).await);
     assert!(
         why.ends_with("unauthorized access (token): check the user name and the password, or the token"),
         "{why}"
     );
-    let (why, _) = later(send(&mut backend, &two).await);
+    let (why, _) = later(send(&mut backend, &some).await);
     assert!(why.contains("bucket \"a&b\" not found: check that"), "{why}");
-    let (_, after) = later(send(&mut backend, &two).await);
+    let (_, after) = later(send(&mut backend, &some).await);
     assert_eq!(after.map(|wait| wait.as_secs()), Some(30));
 }
 
