@@ -2,11 +2,9 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod support;
-
 use clap::Parser;
-use support::{Receiver, Step};
 use zibrato_otlp::{Options, Otlp};
+use zibrato_trial::otlp::{Receiver, Step};
 use zibrato_worker::{
     Accepted, Backend as _, BackendError, Batch, GaugeSummary, Histogram, Kind, Measurement, Series, Summary,
     Total, Trace, Value,

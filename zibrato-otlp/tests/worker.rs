@@ -2,13 +2,11 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
-use support::{Receiver, Step};
-use zibrato_trial::{Fault, Instance, Proxy, Server, Setup, Traffic, free_port, python, until};
+use zibrato_trial::otlp::{Receiver, Rotel, Step};
+use zibrato_trial::{Fault, Instance, Proxy, Server, Setup, Traffic, until};
 
 fn worker(traffic: &Traffic, state: &Path, url: &str) -> Setup {
     Server::new(env!("CARGO_BIN_EXE_zibrato-otlp"))
@@ -123,31 +121,19 @@ fn bad_ways_cost_nothing() {
 
 #[test]
 fn a_collector_takes_all_and_passes_it_on() {
-    let Some(python) = python("rotel") else { return };
     let (receiver, state) = (Receiver::start(), tempfile::tempdir().unwrap());
-    receiver.seen().relayed = true;
     let traffic = Traffic::start();
-    let versions = std::fs::read_dir(python.parent().unwrap().parent().unwrap().join("lib")).unwrap();
-    let agents = versions.map(|version| version.unwrap().path().join("site-packages/rotel/rotel-agent"));
-    let (http, grpc) = (free_port(), free_port());
-    let mut collector = Server::new(agents.filter(|agent| agent.exists()).last().unwrap())
-        .args(["start", "--pid-file", "rotel.pid", "--log-file", "rotel.log"])
-        .args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")])
-        .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")])
-        .args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"])
-        .args(["--otlp-exporter-endpoint", &receiver.url(), "--batch-timeout", "200ms"])
-        .ready_when_listening(http)
-        .start();
-    let mut worker = worker(&traffic, state.path(), &format!("http://127.0.0.1:{http}"))
+    let Some(mut collector) = Rotel::start(&receiver) else { return };
+    let mut worker = worker(&traffic, state.path(), &format!("http://127.0.0.1:{}", collector.port))
         .args(["--service-name", "shop"])
         .start();
     until_heard(&traffic, &receiver);
     let mut app = traffic.instance("web1");
     measure(&mut app, 50);
     until_all("the collector has passed it on", &traffic, &receiver, true, &mut [&mut app]);
-    collector.stop();
+    collector.server.stop();
     measure(&mut app, 50);
-    collector.start();
+    collector.server.start();
     until_all("the collector has passed it on", &traffic, &receiver, true, &mut [&mut app]);
     receiver.check_quantiles(&traffic.totals(), true);
     worker.stop();

@@ -42,6 +42,7 @@ mod elastic;
 pub mod http;
 mod influx;
 mod installed;
+pub mod otlp;
 mod ports;
 pub mod prometheus;
 mod proxy;

@@ -4,6 +4,7 @@ mod graphite;
 mod influx;
 mod librato;
 mod lines;
+mod otlp;
 mod prometheus;
 mod statsd;
 
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Option<Vec<Box<dyn Place>>> {
         Box::new(graphite::Graphite::new()?),
         Box::new(prometheus::Scraping::new()?),
         Box::new(prometheus::Written::new()?),
+        Box::new(otlp::Collector::new()?),
         Box::new(statsd::OriginalStatsd::new()?),
     ])
 }

@@ -1,6 +1,4 @@
-//! A receiver that checks all that the data model asks for, with the official messages.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+//! Receivers of OTLP: one that checks all that the data model asks for, made of the official messages, and Rotel, a collector.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,7 +16,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogramDataPoint, Metric, NumberDataPoint,
 };
 use prost::Message as _;
-use zibrato_trial::Totals;
+
+use crate::{Server, Totals, free_port, python};
 
 /// What a series is stored under: resource, metric, attributes.
 pub type Stream = (BTreeMap<String, String>, String, BTreeMap<String, String>);
@@ -26,27 +25,42 @@ pub type Stream = (BTreeMap<String, String>, String, BTreeMap<String, String>);
 /// What is known of a series.
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
+    /// Of the newest data point.
     pub unit: String,
+    /// When its period began, in nanoseconds since 1970.
     pub start: u64,
+    /// When its period ended.
     pub time: u64,
     /// The last total, or the sum of all deltas.
     pub number: f64,
+    /// The same of a histogram.
     pub histogram: Histogram,
+    /// Of a sum, whether it cannot fall.
     pub is_monotonic: bool,
+    /// How many data points have come.
     pub points: usize,
 }
 
+/// An exponential histogram at scale 6.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram {
+    /// How many values it has.
     pub count: u64,
+    /// Their sum, where it cannot fall.
     pub sum: Option<f64>,
+    /// How many are zero.
     pub zero: u64,
+    /// How many each bucket above zero has.
     pub positive: BTreeMap<i32, u64>,
+    /// How many each bucket below zero has.
     pub negative: BTreeMap<i32, u64>,
 }
 
 impl Histogram {
     /// The quantile, at the middle of its bucket.
+    ///
+    /// # Panics
+    /// When it has no values.
     pub fn quantile(&self, q: f64) -> f64 {
         let rank = ((q * self.count as f64).ceil() as u64).max(1);
         let edge = |index: i32| (f64::from(index) / 64.0).exp2();
@@ -96,11 +110,16 @@ pub enum Step {
     Poison(&'static str),
 }
 
-#[derive(Default)]
+/// What a receiver has seen.
+#[derive(Debug, Default)]
 pub struct Seen {
+    /// Every series.
     pub streams: BTreeMap<Stream, Stored>,
+    /// Which rules of the data model were broken.
     pub violations: Vec<String>,
+    /// The heads of all requests, in lower case.
     pub heads: Vec<String>,
+    /// What is answered to the next requests.
     pub script: VecDeque<Step>,
     most: Option<usize>,
     poison: Option<&'static str>,
@@ -109,12 +128,19 @@ pub struct Seen {
     pub relayed: bool,
 }
 
+/// A receiver on loopback.
+#[derive(Debug)]
 pub struct Receiver {
+    /// Where it listens.
     pub port: u16,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Receiver {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it cannot listen.
     pub fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -129,19 +155,28 @@ impl Receiver {
         Receiver { port, seen }
     }
 
+    /// What `--url` takes.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// What it has seen; it takes nothing while this is held.
+    ///
+    /// # Panics
+    /// When it has panicked itself.
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
     }
 
+    /// Adds answers to the next requests.
     pub fn script(&self, steps: impl IntoIterator<Item = Step>) {
         self.seen().script.extend(steps);
     }
 
     /// The only series of a metric and source that has these attributes.
+    ///
+    /// # Errors
+    /// When there is none, or several.
     pub fn stored(&self, source: &str, name: &str, attributes: &[(&str, &str)]) -> Result<Stored, String> {
         let seen = self.seen();
         let found = seen.streams.iter().filter(|((resource, metric, own), _)| {
@@ -156,7 +191,10 @@ impl Receiver {
         }
     }
 
-    /// Whether it has all that was measured by `web1`.
+    /// Whether it has all that was measured by `web1`, timers in seconds or in nanoseconds.
+    ///
+    /// # Errors
+    /// What it has not.
     pub fn has_all(&self, totals: &Totals, seconds: bool) -> Result<(), String> {
         let number =
             |name: &str, attributes: &[(&str, &str)]| self.stored("web1", name, attributes).map(|s| s.number);
@@ -184,7 +222,10 @@ impl Receiver {
         Ok(())
     }
 
-    /// That quantiles are within 2 %.
+    /// Checks that quantiles are within 2 %.
+    ///
+    /// # Panics
+    /// When they are not.
     pub fn check_quantiles(&self, totals: &Totals, seconds: bool) {
         let scale = if seconds { 1e9 } else { 1.0 };
         let latency = self.stored("web1", "trial.latency", &[]).unwrap().histogram;
@@ -492,4 +533,35 @@ fn histogram_point(stream: &Stream, point: &ExponentialHistogramDataPoint, delta
         (true, false) => {}
     }
     seen.violations.extend(violations);
+}
+
+/// A running Rotel, which passes on what it takes.
+pub struct Rotel {
+    /// The server, to be stopped and started.
+    pub server: Server,
+    /// Where it takes OTLP over HTTP.
+    pub port: u16,
+}
+
+impl Rotel {
+    /// Starts it, to pass everything on to a receiver; `None` where it is not installed.
+    ///
+    /// # Panics
+    /// When it does not start, or is missing where servers are required.
+    pub fn start(to: &Receiver) -> Option<Rotel> {
+        let python = python("rotel")?;
+        to.seen().relayed = true;
+        let versions = std::fs::read_dir(python.parent()?.parent()?.join("lib")).unwrap();
+        let agents = versions.map(|version| version.unwrap().path().join("site-packages/rotel/rotel-agent"));
+        let (port, grpc) = (free_port(), free_port());
+        let server = Server::new(agents.into_iter().find(|agent| agent.exists())?)
+            .args(["start", "--pid-file", "rotel.pid", "--log-file", "rotel.log"])
+            .args(["--otlp-http-endpoint", &format!("127.0.0.1:{port}")])
+            .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")])
+            .args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"])
+            .args(["--otlp-exporter-endpoint", &to.url(), "--batch-timeout", "200ms"])
+            .ready_when_listening(port)
+            .start();
+        Some(Rotel { server, port })
+    }
 }
