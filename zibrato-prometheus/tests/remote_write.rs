@@ -157,6 +157,30 @@ fn what_is_too_old_is_given_up() {
 }
 
 #[test]
+fn a_body_that_is_too_large_is_sent_in_parts() {
+    let flags = ["-maxInsertRequestSize=3000"];
+    let Some(victoria) = Victoria::start_with(&[], &flags) else { return };
+    let mut writer = Writer::new(victoria.port(), &[]);
+    let names = (0..300).map(|i| counter(&format!("c{i:03}"), i));
+    // This one is too large alone.
+    let one = counter("x", 1).value;
+    let odd = |i: u64| format!("{:x}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let tags: Vec<(String, String)> = (1..300).map(|i| (format!("t{i}"), odd(i))).collect();
+    let tags: Vec<(&str, &str)> = tags.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let batch = writer.batch(names.chain([measurement("huge", &tags, one)]).collect());
+    let Ok(Accepted::Partly { refused, retry }) = writer.send(&batch) else { panic!("all was taken") };
+    assert_eq!((refused.len(), refused[0].0, retry), (1, 300, vec![]), "{refused:?}");
+    assert!(refused[0].1.contains("too big packed request"), "{refused:?}");
+    until("the others are there", || {
+        victoria.flush()?;
+        match value(victoria.port(), "sum({__name__=~\"c.*_total\"})")? {
+            44_850.0 => Ok(()),
+            sum => Err(format!("they are {sum} together")),
+        }
+    });
+}
+
+#[test]
 fn a_wrong_address_is_kept_for_later() {
     let Some(prometheus) = PrometheusSetup::default().start() else { return };
     let (port, other) = (prometheus.port, free_port());

@@ -23,6 +23,14 @@ impl Victoria {
     /// # Panics
     /// As [`start`](Victoria::start).
     pub fn scraping(targets: &[u16]) -> Option<Victoria> {
+        Victoria::start_with(targets, &[])
+    }
+
+    /// Starts it with more flags, as in `-maxInsertRequestSize=4096`.
+    ///
+    /// # Panics
+    /// As [`start`](Victoria::start).
+    pub fn start_with(targets: &[u16], flags: &[&str]) -> Option<Victoria> {
         if !installed("victoria-metrics", "apt-get install victoria-metrics") {
             return None;
         }
@@ -38,6 +46,7 @@ impl Victoria {
         let server = Server::new("victoria-metrics")
             .file("scrapes.yml", &scrapes)
             .args(["-promscrape.config=scrapes.yml"])
+            .args(flags)
             .arg("-storageDataPath=data")
             .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
             .args(["-retentionPeriod=100y", "-search.latencyOffset=0s", "-search.disableCache"])

@@ -26,6 +26,8 @@ const MOST_MEASUREMENTS: usize = 5000;
 const METADATA: Duration = Duration::from_secs(60);
 /// How many requests may be refused for their times before the rest is taken to be no better.
 const MOST_UNTIMELY: usize = 32;
+/// How many families it is remembered of that the server was told of them.
+const MOST_TOLD: usize = 100_000;
 /// Most ends of series that wait for a server that does not take them.
 const MOST_ENDED: usize = 100_000;
 
@@ -142,6 +144,9 @@ impl RemoteWrite {
     /// A request for these entries, with what is known of families that the server was not told of for a while.
     fn request(&mut self, entries: &[&Entry]) -> WriteRequest {
         let mut request = WriteRequest::default();
+        if self.told.len() > MOST_TOLD {
+            self.told.clear();
+        }
         for entry in entries {
             request.timeseries.extend(entry.series.iter().cloned());
             let told = self.told.get(&entry.head.name);

@@ -19,6 +19,10 @@ pub(super) enum Verdict {
     Later(String),
 }
 
+/// How Prometheus, Mimir and Cortex say that they have a series at this time or later.
+const STORED: [&str; 5] =
+    ["out of order", "out-of-order", "duplicate sample", "duplicate-timestamp", "repeated timestamp"];
+
 /// Judges an answer.
 pub(super) fn judge(answer: &Answer) -> Verdict {
     let text = answer.body.to_lowercase();
@@ -30,7 +34,7 @@ pub(super) fn judge(answer: &Answer) -> Verdict {
         400..600 if says(&["native histograms are disabled", "native histograms disabled"]) => {
             Verdict::NoNative(said)
         }
-        400 | 409 | 422 if says(&["out of order", "out-of-order", "duplicate"]) => Verdict::Stored(said),
+        400 | 409 | 422 if says(&STORED) => Verdict::Stored(said),
         // Prometheus 2.42 has 500 for samples that are too old.
         400 | 409 | 422 | 500 if says(&["too old", "out of bounds", "too far in the", "too-old"]) => {
             Verdict::Untimely(said)
@@ -64,6 +68,11 @@ mod tests {
         assert!(matches!(judged(401, "Unauthorized"), Verdict::Later(_)));
         assert!(matches!(judged(404, ""), Verdict::Later(_)));
         assert!(matches!(judged(400, "label name is not unique"), Verdict::Wrong(_)));
+        assert!(matches!(
+            judged(400, "duplicate label names (err-mimir-duplicate-label-names)"),
+            Verdict::Wrong(_)
+        ));
+        assert!(matches!(judged(400, "(err-mimir-sample-duplicate-timestamp)"), Verdict::Stored(_)));
         assert!(matches!(judged(413, ""), Verdict::Wrong(_)));
     }
 }
