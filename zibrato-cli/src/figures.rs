@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use zibrato_core::frame::{Kind, Span, Tags, Total};
 use zibrato_core::ledger::{Change, Delta};
+use zibrato_core::trace::Trace;
 
 /// A metric as whoever watches sees it: the instances of one source are one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +43,12 @@ pub(crate) struct Period {
 pub(crate) fn add_up(deltas: Vec<Delta>) -> Period {
     let Period { mut sums, mut points } = Period::default();
     for delta in deltas {
-        let series = Series::of(&delta);
+        let mut series = Series::of(&delta);
+        if let Trace::Event(event) = &delta.trace {
+            // Of the points of one metric each says where it was.
+            let told = [("hop", event.hop.name()), ("verdict", event.verdict.name())];
+            series.tags = Tags::new(series.tags.iter().chain(told));
+        }
         match delta.change {
             Change::Point { time, value } => points.push((series, time, value)),
             change => match sums.get_mut(&series) {
