@@ -9,7 +9,7 @@ use zibrato_core::ledger::{Change, Delta, Ledger, Origin};
 use zibrato_core::trace::Trace;
 
 use crate::backend::{Backend, Temporality};
-use crate::batch::{GaugeSummary, Measurement, Series, Summary, Value};
+use crate::batch::{GaugeSummary, Measurement, Summary, Value};
 use crate::dead_letter::DeadLetter;
 use crate::shape::Shape;
 use crate::shard::{hash, measured, series_of, stored};
@@ -33,11 +33,12 @@ impl<B: Backend> Making<'_, B> {
         value: Value,
         trace: &Trace,
     ) -> Option<(Measurement, Result<(), String>)> {
-        let mut series = measured(key);
-        if !self.shape.apply(&mut series, Some(origin.instance)) {
-            return None;
-        }
-        let (series, storable) = stored(self.backend, series);
+        let series = || {
+            let mut series = measured(key);
+            self.shape.apply(&mut series, Some(origin.instance)).then_some(series)
+        };
+        let (series, storable) =
+            stored(self.backend, series()?, || series().unwrap_or_else(|| measured(key)));
         let described = self.ledger.description(&key.name);
         let text = |text: &str| (!text.is_empty()).then(|| text.to_string());
         let measurement = Measurement {
@@ -62,8 +63,8 @@ pub(crate) struct Aggregate {
 
 /// Adds up what happened by the series as the backend stores it.
 pub(crate) fn aggregate<B: Backend>(deltas: &[Delta], making: &Making<'_, B>) -> Aggregate {
-    let (adder, dead) = add_all(deltas, making);
-    Aggregate { measurements: adder.finish(), dead }
+    let (measurements, dead) = add_all(deltas, making);
+    Aggregate { measurements, dead }
 }
 
 /// The same, carried over to the totals of the series, to which belong those of `alive` metrics.
@@ -75,7 +76,7 @@ pub(crate) fn advance<'a, B: Backend>(
     ran: u64,
 ) -> Advance {
     let dealt = |key| hash(&series_of(making.backend, key).0);
-    let (adder, dead) = add_all(deltas, making);
+    let (measurements, dead) = add_all(deltas, making);
     let mut hashes = BTreeMap::new();
     for Delta { origin, key, .. } in deltas {
         if let Some(value) = zero(key.kind)
@@ -84,7 +85,7 @@ pub(crate) fn advance<'a, B: Backend>(
             hashes.entry(series).or_insert_with(|| dealt(key));
         }
     }
-    let happened = adder.finish().into_iter().map(|measurement| {
+    let happened = measurements.into_iter().map(|measurement| {
         let dealt = hashes.get(&measurement.series).copied().unwrap_or_default();
         Touched { measurement, dealt }
     });
@@ -98,7 +99,7 @@ pub(crate) fn advance<'a, B: Backend>(
     advance
 }
 
-fn add_all<B: Backend>(deltas: &[Delta], making: &Making<'_, B>) -> (Adder, Vec<DeadLetter>) {
+fn add_all<B: Backend>(deltas: &[Delta], making: &Making<'_, B>) -> (Vec<Measurement>, Vec<DeadLetter>) {
     let mut adder = Adder::default();
     let mut dead = Vec::new();
     // Of a gauge the value that was set last counts, whichever instance set it.
@@ -120,8 +121,9 @@ fn add_all<B: Backend>(deltas: &[Delta], making: &Making<'_, B>) -> (Adder, Vec<
     }
     gauges.sort_by_key(|(set_at, _)| *set_at);
     gauges.into_iter().for_each(|(_, delta)| add(delta));
-    dead.extend(std::mem::take(&mut adder.refused));
-    (adder, dead)
+    let Sums { measurements, refused } = adder.finish();
+    dead.extend(refused);
+    (measurements, dead)
 }
 
 fn value_of(kind: Kind, change: &Change) -> Value {
@@ -180,55 +182,66 @@ fn sums(measurements: impl IntoIterator<Item = Measurement>) -> Vec<Measurement>
     let mut adder = Adder::default();
     measurements.into_iter().for_each(|measurement| adder.add(measurement));
     // What is of another kind than the rest of its series stands beside it, as it did before.
-    let beside = std::mem::take(&mut adder.refused);
-    let mut all = adder.finish();
-    all.extend(beside.into_iter().map(|letter| letter.measurement));
+    let Sums { measurements: mut all, refused } = adder.finish();
+    all.extend(refused.into_iter().map(|letter| letter.measurement));
     all
 }
 
 /// Deals measurements into batches.
 pub(crate) fn chunks(measurements: Vec<Measurement>, batch_size: usize) -> Vec<Vec<Measurement>> {
-    measurements.chunks(batch_size.max(1)).map(<[Measurement]>::to_vec).collect()
+    let batch_size = batch_size.max(1);
+    let mut rest = measurements.into_iter();
+    let chunk = || Some(rest.by_ref().take(batch_size).collect::<Vec<_>>()).filter(|chunk| !chunk.is_empty());
+    std::iter::from_fn(chunk).collect()
 }
 
 #[derive(Default)]
 struct Adder {
-    series: BTreeMap<Series, Measurement>,
+    measurements: Vec<Measurement>,
     points: Vec<Measurement>,
+}
+
+/// One measurement for each series, and what is of another kind than the rest of its series.
+struct Sums {
+    measurements: Vec<Measurement>,
     refused: Vec<DeadLetter>,
 }
 
 impl Adder {
     fn add(&mut self, measurement: Measurement) {
-        if let Value::Point { .. } = measurement.value {
-            return self.points.push(measurement);
-        }
-        match self.series.entry(measurement.series.clone()) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(measurement);
-            }
-            Entry::Occupied(mut sum) => {
-                let sum = sum.get_mut();
-                if !are_added(&sum.value, &measurement.value) {
-                    let reason = format!("the series has values of another kind: {}", kind_of(&sum.value));
-                    return self.refused.push(DeadLetter { measurement, reason });
-                }
-                if measurement.level < sum.level {
-                    sum.level = measurement.level;
-                }
-                sum.unit = sum.unit.take().or(measurement.unit);
-                sum.help = sum.help.take().or(measurement.help);
-                absorb(&mut sum.value, measurement.value);
-                sum.trace.absorb(measurement.trace);
-            }
+        match measurement.value {
+            Value::Point { .. } => self.points.push(measurement),
+            _ => self.measurements.push(measurement),
         }
     }
 
-    /// All sums but those of changes that cancelled each other out.
-    fn finish(self) -> Vec<Measurement> {
-        let sums = self.series.into_values();
-        let changed = sums.filter(|m| !matches!(m.value, Value::Updown(total) if total.is_zero()));
-        changed.chain(self.points).collect()
+    /// All sums but those of changes that cancelled each other out, by series, and then the points.
+    fn finish(mut self) -> Sums {
+        // Those of one series stay in their order, and need no key of their own.
+        self.measurements.sort_by(|one, other| one.series.cmp(&other.series));
+        let mut sums: Vec<Measurement> = Vec::with_capacity(self.measurements.len());
+        let mut refused = Vec::new();
+        for measurement in self.measurements {
+            match sums.last_mut().filter(|sum| sum.series == measurement.series) {
+                None => sums.push(measurement),
+                Some(sum) if !are_added(&sum.value, &measurement.value) => {
+                    let reason = format!("the series has values of another kind: {}", kind_of(&sum.value));
+                    refused.push(DeadLetter { measurement, reason });
+                }
+                Some(sum) => {
+                    if measurement.level < sum.level {
+                        sum.level = measurement.level;
+                    }
+                    sum.unit = sum.unit.take().or(measurement.unit);
+                    sum.help = sum.help.take().or(measurement.help);
+                    absorb(&mut sum.value, measurement.value);
+                    sum.trace.absorb(measurement.trace);
+                }
+            }
+        }
+        sums.retain(|m| !matches!(m.value, Value::Updown(total) if total.is_zero()));
+        sums.extend(self.points);
+        Sums { measurements: sums, refused }
     }
 }
 
@@ -290,6 +303,7 @@ mod tests {
     use zibrato_core::histogram::Histogram;
 
     use super::*;
+    use crate::batch::Series;
 
     fn measurement(name: &str, value: Value) -> Measurement {
         let series = Series { name: name.into(), source: "s".into(), tags: vec![], kind: kind_of(&value) };
@@ -367,9 +381,9 @@ mod tests {
         let mut adder = Adder::default();
         adder.add(measurement("a", Value::Counter(Total::whole(2))));
         adder.add(other);
-        assert_eq!(adder.refused.len(), 1);
-        assert!(adder.refused[0].reason.ends_with("of another kind: counter"));
-        assert_eq!(adder.finish().len(), 1);
+        let Sums { measurements, refused } = adder.finish();
+        assert_eq!((measurements.len(), refused.len()), (1, 1));
+        assert!(refused[0].reason.ends_with("of another kind: counter"));
         let mut other = measurement("a", Value::Gauge(GaugeSummary { last: 1.0, statistics: None }));
         other.series.kind = Kind::Counter;
         let merged = sums([measurement("a", Value::Counter(Total::whole(2))), other]);

@@ -54,7 +54,7 @@ pub fn preview<B: Backend>(
     if !shape.apply(&mut series, Some(zibrato_core::frame::InstanceId([0; 16]))) {
         return left_out("--keep");
     }
-    let (series, storable) = stored(backend, series);
+    let (series, storable) = stored(backend, series.clone(), || series);
     if let Err(why) = storable {
         return Ok(Preview::Refused { why });
     }

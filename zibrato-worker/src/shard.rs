@@ -82,7 +82,7 @@ pub(crate) fn hash(series: &Series) -> u64 {
 
 /// The series of a metric as the backend stores it, or as it was measured with why it cannot be stored.
 pub(crate) fn series_of<B: Backend>(backend: &B, key: &Key) -> (Series, Result<(), String>) {
-    stored(backend, measured(key))
+    stored(backend, measured(key), || measured(key))
 }
 
 /// The series of a metric as it was measured.
@@ -95,15 +95,18 @@ pub(crate) fn measured(key: &Key) -> Series {
     }
 }
 
-/// A series as the backend stores it, or as it is with why it cannot be stored.
-pub(crate) fn stored<B: Backend>(backend: &B, series: Series) -> (Series, Result<(), String>) {
-    let mut stored = series.clone();
-    match backend.series(&mut stored) {
+/// A series as the backend stores it, or as it was, once more, with why it cannot be stored.
+pub(crate) fn stored<B: Backend>(
+    backend: &B,
+    mut series: Series,
+    again: impl FnOnce() -> Series,
+) -> (Series, Result<(), String>) {
+    match backend.series(&mut series) {
         Ok(()) => {
-            stored.tags.sort();
-            (stored, Ok(()))
+            series.tags.sort();
+            (series, Ok(()))
         }
-        Err(why) => (series, Err(why)),
+        Err(why) => (again(), Err(why)),
     }
 }
 
