@@ -351,7 +351,7 @@ fn points(request: &ExportMetricsServiceRequest) -> usize {
 fn store(request: &ExportMetricsServiceRequest, seen: &mut Seen) {
     let (mut here, mut resources) = (HashSet::new(), HashSet::new());
     for one in &request.resource_metrics {
-        let resource = pairs(&one.resource.as_ref().unwrap().attributes, seen);
+        let resource = pairs(&one.resource.clone().unwrap_or_default().attributes, seen);
         if !resource.contains_key("service.name") || !resources.insert(resource.clone()) && !seen.relayed {
             seen.violations.push(format!("a resource without a name, or twice: {resource:?}"));
         }
