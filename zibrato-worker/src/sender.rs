@@ -40,7 +40,19 @@ pub struct Sender<B> {
     outage: Option<Instant>,
     /// The last batch that the backend said something about.
     told: Option<u64>,
+    /// What it said of that batch, as long as it is not on the disk.
+    answered: Option<Answered>,
     tracing: Option<Arc<Tracing>>,
+}
+
+/// What is left to be written down of an answer.
+#[derive(Debug)]
+struct Answered {
+    id: u64,
+    time: u64,
+    dead: Arc<[DeadLetter]>,
+    /// What is to be sent again; the batch is done where that is nothing.
+    again: Arc<[Measurement]>,
 }
 
 impl<B: Backend> Sender<B> {
@@ -56,6 +68,7 @@ impl<B: Backend> Sender<B> {
             connected: false,
             outage: None,
             told: None,
+            answered: None,
             tracing: None,
         }
     }
@@ -70,6 +83,11 @@ impl<B: Backend> Sender<B> {
     /// # Errors
     /// When the state directory cannot be read or written. Whatever the backend does is no error.
     pub async fn step(&mut self) -> Result<Sent, Error> {
+        if self.answered.is_some() {
+            // The disk failed in between. To send it again could count it twice.
+            self.write_down().await?;
+            return Ok(Sent::Batch);
+        }
         if self.with_state(|state| state.waiting()).await? == 0 {
             return Ok(Sent::Nothing);
         }
@@ -108,9 +126,9 @@ impl<B: Backend> Sender<B> {
         }
         match result {
             Ok(Accepted::All) => {
-                self.with_state(move |state| state.finish(batch.id)).await?;
                 self.status.measurements_sent(batch.measurements.len());
                 self.accepted();
+                self.note(batch.id, batch.time, Vec::new(), Vec::new()).await?;
                 Ok(Sent::Batch)
             }
             Ok(Accepted::Partly { refused, retry }) => self.partly(batch, refused, retry).await,
@@ -121,11 +139,10 @@ impl<B: Backend> Sender<B> {
                 );
                 let letters = batch.measurements.into_iter();
                 let letters = letters.map(|measurement| DeadLetter { measurement, reason: why.clone() });
-                self.bury(batch.time, letters.collect()).await?;
-                self.with_state(move |state| state.finish(batch.id)).await?;
                 self.status.batches_refused(1);
                 // It answers, so it is not down.
                 self.recovered();
+                self.note(batch.id, batch.time, letters.collect(), Vec::new()).await?;
                 Ok(Sent::Batch)
             }
             Err(why) => Ok(self.failed(why)),
@@ -167,14 +184,13 @@ impl<B: Backend> Sender<B> {
             );
         }
         let (kept, buried) = (again.len(), dead.len());
-        self.bury(time, dead).await?;
         self.status.measurements_sent(total - kept - buried);
-        if again.is_empty() {
-            self.with_state(move |state| state.finish(id)).await?;
+        if kept == 0 {
             self.accepted();
+            self.note(id, time, dead, again).await?;
             return Ok(Sent::Batch);
         }
-        self.with_state(move |state| state.keep(id, &again)).await?;
+        self.note(id, time, dead, again).await?;
         if kept < total {
             // It moves on, and so may the rest after a moment.
             self.backoff.succeeded();
@@ -183,10 +199,29 @@ impl<B: Backend> Sender<B> {
         Ok(self.failed(BackendError::Retry { why, after: None }))
     }
 
-    async fn bury(&self, time: u64, letters: Vec<DeadLetter>) -> Result<(), Error> {
-        self.status.dead_letters(letters.len());
-        let file = DeadLetters::new(self.state.directory());
-        blocking(move || file.write(time, &letters)).await
+    /// Writes down what the backend has said of a batch; where that fails, the next step does it.
+    async fn note(
+        &mut self,
+        id: u64,
+        time: u64,
+        dead: Vec<DeadLetter>,
+        again: Vec<Measurement>,
+    ) -> Result<(), Error> {
+        self.status.dead_letters(dead.len());
+        self.answered = Some(Answered { id, time, dead: dead.into(), again: again.into() });
+        self.write_down().await
+    }
+
+    async fn write_down(&mut self) -> Result<(), Error> {
+        let Some(answered) = &mut self.answered else { return Ok(()) };
+        let (id, time) = (answered.id, answered.time);
+        let (letters, file) = (answered.dead.clone(), DeadLetters::new(self.state.directory()));
+        blocking(move || file.write(time, &letters)).await?;
+        answered.dead = Arc::default();
+        let (again, state) = (answered.again.clone(), self.state.clone());
+        blocking(move || if again.is_empty() { state.finish(id) } else { state.keep(id, &again) }).await?;
+        self.answered = None;
+        Ok(())
     }
 
     fn accepted(&mut self) {

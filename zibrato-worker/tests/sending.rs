@@ -118,6 +118,31 @@ async fn a_part_that_needs_no_repeat_is_done() {
 }
 
 #[tokio::test]
+async fn what_was_accepted_is_not_sent_again_because_the_disk_failed() {
+    let (directory, backend) = (tempfile::tempdir().unwrap(), Memory::new());
+    let mut worker = three(directory.path(), &backend);
+    let db = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    for (number, event) in ["UPDATE OF measurements", "DELETE"].into_iter().enumerate() {
+        let trouble = "BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+        db.execute_batch(&format!("CREATE TRIGGER trouble BEFORE {event} ON outbox {trouble}")).unwrap();
+        backend.will([Act::Partly { refused: vec![0], retry: vec![1] }]);
+        for _ in 0..2 {
+            assert!(worker.sender.drain().await.is_err());
+        }
+        assert_eq!(backend.requests().len(), number + 1, "it was sent once");
+        db.execute_batch("DROP TRIGGER trouble").unwrap();
+        if number == 0 {
+            worker.sender.step().await.unwrap();
+        }
+    }
+    assert_eq!(worker.drain().await, Sent::Nothing);
+    let requests = backend.requests();
+    let sizes: Vec<usize> = requests.iter().map(|batch| batch.measurements.len()).collect();
+    assert_eq!(sizes, [3, 1], "only what was to be sent again was");
+    assert_eq!(letters(directory.path()).len(), 2, "each is there once");
+}
+
+#[tokio::test]
 async fn a_damaged_batch_is_set_aside_and_the_next_one_sent() {
     let (directory, backend) = (tempfile::tempdir().unwrap(), Memory::new());
     drop(three(directory.path(), &backend));
