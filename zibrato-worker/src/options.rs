@@ -53,7 +53,7 @@ pub struct Options {
     #[arg(long, env = "ZIBRATO_TAG", value_name = "NAME=VALUE", value_delimiter = ';', help_heading = SHAPE)]
     pub tag: Vec<AddedTag>,
     /// Add a tag of this name that says which start of which program has measured
-    #[arg(long, env = "ZIBRATO_INSTANCE_TAG", value_name = "NAME", help_heading = SHAPE)]
+    #[arg(long, env = "ZIBRATO_INSTANCE_TAG", value_name = "NAME", value_parser = tag, help_heading = SHAPE)]
     pub instance_tag: Option<String>,
     /// What the worker is called where there are several of one backend; its state directory is then named after it.
     #[arg(skip)]
@@ -146,6 +146,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn tag(name: &str) -> Result<String, String> {
+    zibrato_core::limits::check_name(name).map_err(|why| why.to_string())?;
+    Ok(name.into())
+}
+
 fn some(text: &str) -> Result<usize, String> {
     match text.trim().parse() {
         Ok(0) => Err("it must be at least 1".into()),
@@ -198,7 +203,7 @@ mod tests {
         for bad in [["--flush", "0"], ["--flush", "nan"], ["--flush", "-1"], ["--shard", "9/8"]] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
-        for bad in [["--outbox-limit", "0"], ["--levels", "a|b"]] {
+        for bad in [["--outbox-limit", "0"], ["--levels", "a|b"], ["--instance-tag", ""]] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
         assert!(parse(&["--broker", "http://x"]).unwrap().brokers().is_err());

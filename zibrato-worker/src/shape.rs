@@ -97,7 +97,7 @@ pub struct Rename {
 }
 
 impl Rename {
-    /// The new name, where it means this one.
+    /// The new name, where it means this one, and leaves one that may be.
     fn apply(&self, name: &str) -> Option<String> {
         let found = self.from.regex.captures(name)?;
         let mut stars = found.iter().skip(1).flatten();
@@ -105,7 +105,8 @@ impl Rename {
             "*" => stars.next().map_or("", |star| star.as_str()).to_string(),
             text => text.to_string(),
         };
-        Some(self.to.split_inclusive('*').flat_map(split_star).map(put).collect())
+        let new: String = self.to.split_inclusive('*').flat_map(split_star).map(put).collect();
+        limits::check_name(&new).is_ok().then_some(new)
     }
 }
 
@@ -244,6 +245,8 @@ mod tests {
         assert_eq!(renamed("*.count=count", "a.count").as_deref(), Some("count"));
         assert_eq!(renamed("a?b=*", "a:b").as_deref(), Some(":"));
         assert_eq!(renamed("web.*=site.*", "webs.x"), None);
+        assert_eq!(renamed("a*=*", "a"), None, "a name cannot be empty");
+        assert_eq!(renamed(&format!("*={}*", "x".repeat(250)), "too long"), None);
         for bad in ["a", "=b", "a=", "a=*", "a*=**"] {
             assert!(bad.parse::<Rename>().is_err(), "{bad}");
         }
