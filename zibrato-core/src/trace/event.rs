@@ -190,7 +190,7 @@ impl Event {
     /// The same with another verdict, and why, of which as much is kept as may be sent.
     pub fn with_verdict(mut self, verdict: Verdict, why: Option<&str>) -> Event {
         self.verdict = verdict;
-        self.why = why.map(|why| {
+        self.why = why.filter(|why| !why.is_empty()).map(|why| {
             let short = &why[..why.floor_char_boundary(limits::NAME)];
             if short.contains(char::is_control) {
                 short.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().into()
