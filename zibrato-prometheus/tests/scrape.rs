@@ -53,6 +53,24 @@ fn spread() -> (Vec<u64>, Vec<f64>) {
 }
 
 #[test]
+fn a_total_does_not_fall_when_batches_come_that_are_older_than_what_was_restored() {
+    let mut endpoint = Endpoint::start(&[]);
+    let mut older = batch(&endpoint.backend, vec![counter("hits", 3), counter("gone", 1)]);
+    older.time -= 1_000_000_000;
+    let restored = batch(&endpoint.backend, vec![counter("hits", 5)]);
+    endpoint.backend.restore(restored);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(endpoint.backend.send(&older)), Ok(Accepted::All));
+    let text = endpoint.get("text/plain");
+    let has = |name: &str, value: &str| {
+        text.lines().any(|line| line.starts_with(name) && line.ends_with(&format!(" {value}")))
+    };
+    assert!(has("hits_total{", "5") && has("gone_total{", "1"), "{text}");
+    endpoint.put(vec![counter("hits", 6)]);
+    assert!(endpoint.get("text/plain").contains("} 6\n"));
+}
+
+#[test]
 fn all_servers_read_the_same_totals_and_quantiles() {
     let mut endpoint = Endpoint::start(&[]);
     let native =

@@ -47,13 +47,15 @@ impl Store {
 
     /// Takes a batch that came at this time.
     pub(super) fn take(&mut self, batch: &Batch, now: Instant) {
+        // After a restart, batches come that are older than the totals that were restored.
+        let late = batch.time < self.time;
         self.time = self.time.max(batch.time);
         for measurement in &batch.measurements {
-            self.take_one(measurement, now);
+            self.take_one(measurement, late, now);
         }
     }
 
-    fn take_one(&mut self, measurement: &Measurement, now: Instant) {
+    fn take_one(&mut self, measurement: &Measurement, late: bool, now: Instant) {
         let series = &measurement.series;
         let key = FamilyKey { name: series.name.clone(), kind: series.kind };
         let places = self.families.entry(key).or_default();
@@ -61,11 +63,12 @@ impl Store {
         let value = Arc::new(measurement.value.clone());
         if let Some(held) = places.get_mut(&place) {
             held.seen = now;
-            // Of points the one with the latest time stays.
-            if let (Value::Point { time: old, .. }, Value::Point { time: new, .. }) =
-                (&*held.exposed.value, &*value)
-                && old > new
-            {
+            // Of points the one with the latest time stays, and a total must never fall.
+            let older = match (&*held.exposed.value, &*value) {
+                (Value::Point { time: old, .. }, Value::Point { time: new, .. }) => old > new,
+                _ => late,
+            };
+            if older {
                 return;
             }
             held.exposed.value = value;
