@@ -55,9 +55,16 @@ impl Backend for Json {
                 return endpoint.post(&lines).await;
             }
             Destination::StandardOutput => {
-                let mut out = io::stdout().lock();
-                let written = out.write_all(self.render(batch).as_bytes()).and_then(|()| out.flush());
-                written.map_err(|why| format!("standard output cannot be written: {why}"))
+                let text = self.render(batch);
+                let write = move || {
+                    let mut out = io::stdout().lock();
+                    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+                };
+                // Whoever reads it may take its time, which must not hold up other workers.
+                let written = tokio::task::spawn_blocking(write).await;
+                written
+                    .unwrap_or_else(|why| Err(io::Error::other(why)))
+                    .map_err(|why| format!("standard output cannot be written: {why}"))
             }
             Destination::File(file) => {
                 let (file, text) = (file.clone(), self.render(batch));
