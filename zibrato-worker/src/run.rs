@@ -45,6 +45,8 @@ const LAST_REQUEST: Duration = Duration::from_secs(5);
 const HELD: usize = 32 << 20;
 /// How long the end takes at most to merge what has arrived.
 const ARRIVED: Duration = Duration::from_millis(500);
+/// How long the end waits for a request to be gone that was given up.
+const GONE: Duration = Duration::from_secs(1);
 /// How long to wait after the state directory could not be used.
 const DISK: Duration = Duration::from_secs(5);
 /// How long the sender sleeps when there is nothing to send and nobody wakes it.
@@ -661,8 +663,10 @@ impl Sending {
             Ok(Err(why)) if why.is_cancelled() => Ok(()),
             Ok(Err(why)) => Err(Error::Task { why: format!("sending: {why}") }),
             Err(_) => {
-                // The request that is under way is repeated after the next start.
+                // The request that is under way is repeated after the next start, which may be at once: nothing of the
+                // state directory or the backend may be in use by then.
                 self.task.abort();
+                let _ = timeout(GONE, &mut self.task).await;
                 Ok(())
             }
         }
