@@ -114,6 +114,7 @@ async fn run_in<B: Backend>(
     let (directory, levels, shard) = (directory.to_path_buf(), options.levels.clone(), options.shard);
     let (mut settler, backend) = blocking(move || {
         let state = State::open(&directory, B::NAME, shard)?;
+        state.tell(backend.temporality())?;
         let mut settler = Settler::new(state, &levels, rules, now())?;
         settler.set_shape(shape);
         if backend.temporality() == Temporality::Cumulative {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{decode_measurements, encode_measurements};
-use super::{State, small};
+use super::{State, meta, set_meta, small};
 use crate::aggregate;
 use crate::backend::Temporality;
 use crate::batch::{Batch, Measurement};
@@ -19,6 +19,35 @@ pub(crate) struct Attempt {
 }
 
 impl State {
+    /// Notes what the backend is told from now on. If that was something else before, totals begin anew.
+    ///
+    /// # Errors
+    /// When the database cannot be used, and when batches wait that were made for what the backend was told before.
+    pub(crate) fn tell(&self, temporality: Temporality) -> Result<(), Error> {
+        let wanted = match temporality {
+            Temporality::Delta => "delta",
+            Temporality::Cumulative => "cumulative",
+        };
+        let refused = self.transaction("write", |tx| {
+            let found: Option<String> = meta(tx, "temporality")?;
+            if let Some(found) = found.filter(|found| found != wanted) {
+                let waiting: u64 = tx.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?;
+                if waiting > 0 {
+                    return Ok(Some((found, waiting)));
+                }
+                tx.execute("DELETE FROM total", [])?;
+            }
+            set_meta(tx, "temporality", wanted).map(|()| None)
+        })?;
+        let Some((found, waiting)) = refused else { return Ok(()) };
+        let path = self.directory().display();
+        let why = format!(
+            "values are {wanted} now, but {waiting} batches in {path} that are not sent yet have {found} ones; go back to \
+             {found} until they are sent"
+        );
+        Err(Error::Option { why })
+    }
+
     /// How many batches wait.
     ///
     /// # Errors
@@ -154,4 +183,26 @@ fn read_unsent(tx: &Connection) -> rusqlite::Result<Vec<(Batch, Vec<u8>)>> {
         Ok((batch, row.get(3)?))
     })?;
     batches.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::Shard;
+    use crate::state::Step;
+
+    #[test]
+    fn batches_of_totals_are_never_taken_for_differences() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path(), "memory", Shard::WHOLE).unwrap();
+        state.tell(Temporality::Cumulative).unwrap();
+        let chunks = [Vec::new()];
+        let ids = state.settle(&Step { chunks: &chunks, ..Step::default() }).unwrap();
+        state.tell(Temporality::Cumulative).unwrap();
+        let why = state.tell(Temporality::Delta).unwrap_err().to_string();
+        assert!(why.contains("1 batches") && why.contains("go back to cumulative"), "{why}");
+        state.finish(ids[0]).unwrap();
+        state.tell(Temporality::Delta).unwrap();
+        assert!(state.tell(Temporality::Cumulative).is_ok(), "and back");
+    }
 }
