@@ -149,6 +149,12 @@ fn a_file_is_explained() {
     std::fs::remove_file(place.directory.path().join("token")).unwrap();
     let (code, out, _) = check(&[]);
     assert!(code == 1 && out.contains("could not start") && out.contains("token"), "{out}");
+    // The port of a worker that runs, perhaps the very one, is not in the way.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("[workers.prometheus]\nlisten = \"{}\"\n", taken.local_addr().unwrap());
+    std::fs::write(&file, listen).unwrap();
+    let (code, out, err) = check(&[]);
+    assert_eq!(code, 0, "{out}{err}");
     std::fs::write(&file, "[workers.x]\nbackend = \"librato\"\n\nnope = 1\n").unwrap();
     let (code, _, err) = check(&[]);
     assert!(code == 1 && err.contains("zibrato.toml:4: unknown key \"nope\""), "{err}");

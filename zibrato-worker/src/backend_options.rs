@@ -32,6 +32,15 @@ pub trait BackendOptions: clap::Args + Send + 'static {
     /// # Errors
     /// When the options cannot be meant, a secret is missing, or a file cannot be read.
     fn open(self, worker: &Options) -> Result<Self::Backend, OpenError>;
+
+    /// Whether it could be made, for `zibrato config check`; a worker that runs with the same options must not notice, nor
+    /// be in the way. [Makes](Self::open) one by default.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    fn check(self, worker: &Options) -> Result<(), OpenError> {
+        self.open(worker).map(drop)
+    }
 }
 
 /// The command line of a worker program: the options of every worker and those of its backend.

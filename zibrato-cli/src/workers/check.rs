@@ -129,7 +129,7 @@ fn explain(out: &mut Output, section: &Section, broker: Option<&str>) -> Result<
         !["--levels=", "--flush=", "--state="].iter().any(|known| argument.starts_with(known))
     };
     let own: Vec<&str> = section.arguments.iter().skip(1).filter(plain).map(String::as_str).collect();
-    let opened = worker.try_open();
+    let opened = worker.check();
     line("worker", &title)?;
     line("brokers", &broker_text)?;
     line("levels", &levels)?;

@@ -35,7 +35,7 @@ pub(crate) trait Configured: Send {
     fn run(self: Box<Self>, tap: Tap, stop: Stop) -> Result<Running, OpenError>;
 
     /// Whether the backend can be made: whether its secrets can be read, and so on.
-    fn try_open(self: Box<Self>) -> Result<(), OpenError>;
+    fn check(self: Box<Self>) -> Result<(), OpenError>;
 
     /// What would become of a measurement, without secrets.
     fn preview(
@@ -79,8 +79,8 @@ impl<O: BackendOptions> Configured for Arguments<O> {
         Ok(Box::pin(run_tapped(self.worker, backend, tap, stop)))
     }
 
-    fn try_open(self: Box<Self>) -> Result<(), OpenError> {
-        self.backend.open(&self.worker).map(drop)
+    fn check(self: Box<Self>) -> Result<(), OpenError> {
+        self.backend.check(&self.worker)
     }
 
     fn preview(

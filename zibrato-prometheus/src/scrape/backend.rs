@@ -100,4 +100,9 @@ impl BackendOptions for Options {
     fn open(self, worker: &zibrato_worker::Options) -> Result<Prometheus, OpenError> {
         if worker.dry_run { Ok(Prometheus::idle(self)) } else { Ok(Prometheus::new(self)?) }
     }
+
+    fn check(self, _: &zibrato_worker::Options) -> Result<(), OpenError> {
+        // The port may be taken by the very worker that these options are for.
+        Ok(())
+    }
 }
