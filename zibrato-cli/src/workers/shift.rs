@@ -126,7 +126,8 @@ async fn keep(
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
-        let failed = match once(&section, broker.as_deref(), &subscription, stopped.clone()).await {
+        let work = once(section.clone(), broker.clone(), subscription.clone(), stopped.clone());
+        let failed = match caught(work).await {
             Ok(()) => return,
             Err(why) => why,
         };
@@ -138,13 +139,19 @@ async fn keep(
     }
 }
 
+/// Does it, and takes a panic for a failure: nobody else would start the worker again.
+async fn caught(work: impl Future<Output = Result<(), String>> + Send + 'static) -> Result<(), String> {
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|why| Err(format!("keep the worker going: {why}")))
+}
+
 async fn once(
-    section: &Section,
-    broker: Option<&str>,
-    subscription: &Mutex<Subscription>,
+    section: Arc<Section>,
+    broker: Option<String>,
+    subscription: Arc<Mutex<Subscription>>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), String> {
-    let worker = section.worker(broker)?;
+    let worker = section.worker(broker.as_deref())?;
     let tap = subscription.lock().unwrap_or_else(PoisonError::into_inner).tap();
     let stop = Box::pin(async move {
         // Without a sender there is nobody left to work for.
@@ -152,4 +159,16 @@ async fn once(
     });
     let running = worker.run(tap, stop).map_err(|why| why.to_string())?;
     running.await.map_err(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_after_which_the_worker_is_started_again() {
+        assert_eq!(caught(async { Ok(()) }).await, Ok(()));
+        let why = caught(async { panic!("out of luck") }).await.unwrap_err();
+        assert!(why.contains("out of luck"), "{why}");
+    }
 }
