@@ -3,10 +3,11 @@
 //! Every long option of a worker and its backend is a key of the section, so there is nothing else to know, and every
 //! value is checked by what checks it on the command line.
 
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::kind::{Configured, Kind};
 use crate::backends::KINDS;
@@ -102,7 +103,14 @@ fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
         }
     };
     let config = reader.config(table.get_ref());
-    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+    // What stands above the sections is read for each of them.
+    let mut problems: Vec<Problem> = Vec::new();
+    for problem in reader.problems {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
 struct Reader<'a> {
@@ -135,7 +143,7 @@ impl Reader<'_> {
                     }
                 }
                 "state" => state = self.texts(value).map(|path| PathBuf::from(path.concat())),
-                "verbose" => match value.get_ref().as_integer().and_then(|n| n.as_str().parse().ok()) {
+                "verbose" => match value.get_ref().as_integer().and_then(|n| decimal(n).parse().ok()) {
                     Some(verbose) => config.verbose = verbose,
                     None => self.problem(value.span().start, "verbose is 0, 1 or 2".into()),
                 },
@@ -261,7 +269,7 @@ impl Reader<'_> {
     fn texts(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
         match value.get_ref() {
             DeValue::String(text) => Some(vec![text.to_string()]),
-            DeValue::Integer(number) => Some(vec![number.as_str().to_string()]),
+            DeValue::Integer(number) => Some(vec![decimal(number)]),
             DeValue::Float(number) => Some(vec![number.as_str().to_string()]),
             DeValue::Boolean(truth) => Some(vec![truth.to_string()]),
             DeValue::Array(values) => {
@@ -297,6 +305,12 @@ fn default_state() -> PathBuf {
         .unwrap_or_else(|| "zibrato-state".into())
 }
 
+/// A number in decimal, however it is written.
+fn decimal(number: &DeInteger<'_>) -> String {
+    let text = number.as_str();
+    i128::from_str_radix(text, number.radix()).map_or_else(|_| text.to_string(), |number| number.to_string())
+}
+
 /// `batch_size` as `batch-size`.
 fn option_name(key: &str) -> String {
     key.replace('_', "-")
@@ -310,8 +324,12 @@ fn meant<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
         .map_or(String::new(), |best| format!("; did you mean {best:?}?"))
 }
 
-/// What clap says, without what only suits a command line.
+/// What clap says, without what only suits a command line, and without values that are wrong: a secret may be where none
+/// belongs.
 fn first_line(why: &clap::Error) -> String {
+    if let (Some(cause), Some(argument)) = (why.source(), why.get(clap::error::ContextKind::InvalidArg)) {
+        return format!("{argument}: {cause}");
+    }
     let text = why.to_string();
     let lines = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.is_empty());
     let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
@@ -382,6 +400,25 @@ mod tests {
         }
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         assert_eq!(problems("a = [1,")[0].0, 1);
+        let twice = "flush = 0\n[workers.librato]\n[workers.b]\nbackend = \"librato\"\n";
+        assert_eq!(problems(twice).len(), 1, "what stands for all is told once");
+    }
+
+    #[test]
+    fn wrong_values_are_not_shown() {
+        let text = "[workers.librato]\nurl = \"https://me:s3cr3t@example.com\"\n";
+        let found = problems(text);
+        assert!(found[0].1.contains("user or a password in it"), "{found:?}");
+        assert!(!found[0].1.contains("s3cr3t"), "{found:?}");
+    }
+
+    #[test]
+    fn numbers_may_be_written_in_any_way() {
+        let text = "outbox-limit = 0x1_0\n[workers.librato]\nflush = +0o17\n";
+        assert_eq!(problems(text).len(), 1, "only decimal numbers have a sign");
+        let config = parse(Path::new("z.toml"), &text.replace('+', "")).unwrap();
+        let mut worker = config.sections[0].worker(None).unwrap();
+        assert_eq!((worker.options().outbox_limit, worker.options().flush.as_secs()), (16, 15));
         assert!(problems("")[0].1.contains("no worker"));
     }
 }
