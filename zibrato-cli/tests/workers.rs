@@ -155,6 +155,11 @@ fn a_file_is_explained() {
     std::fs::write(&file, listen).unwrap();
     let (code, out, err) = check(&[]);
     assert_eq!(code, 0, "{out}{err}");
+    // What a section says goes before the environment.
+    std::fs::write(&file, "[workers.json]\nfile = \"x\"\n").unwrap();
+    let arguments = ["config", "check", "--config", file.to_str().unwrap()];
+    let (code, out, err) = run(zibrato(&arguments).env("JSON_URL", "http://127.0.0.1"));
+    assert_eq!(code, 0, "{out}{err}");
     std::fs::write(&file, "[workers.x]\nbackend = \"librato\"\n\nnope = 1\n").unwrap();
     let (code, _, err) = check(&[]);
     assert!(code == 1 && err.contains("zibrato.toml:4: unknown key \"nope\""), "{err}");

@@ -34,6 +34,8 @@ pub(crate) struct Section {
     pub(crate) kind: &'static dyn Kind,
     /// Its command line, which begins with its name.
     pub(crate) arguments: Vec<String>,
+    /// Options that it says otherwise than by an argument, so that the environment does not count for them.
+    unheard: Vec<String>,
     /// Where its state is kept, unless its own place is among the arguments.
     state: PathBuf,
 }
@@ -50,13 +52,15 @@ impl std::fmt::Debug for Section {
 impl Section {
     /// Whether it is the same worker with the same options.
     pub(crate) fn is_same(&self, other: &Section) -> bool {
-        let own = |section: &Section| (section.kind.name(), section.arguments.clone(), section.state.clone());
-        own(self) == own(other)
+        self.kind.name() == other.kind.name()
+            && self.arguments == other.arguments
+            && self.unheard == other.unheard
+            && self.state == other.state
     }
 
     /// The worker, with everything that the file says of it.
     pub(crate) fn worker(&self, broker: Option<&str>) -> Result<Box<dyn Configured>, String> {
-        let mut worker = self.kind.parse(&self.arguments).map_err(|why| first_line(&why))?;
+        let mut worker = self.kind.parse(&self.arguments, &self.unheard).map_err(|why| first_line(&why))?;
         let options = worker.options();
         if let Some(broker) = broker {
             options.broker = broker.into();
@@ -175,7 +179,7 @@ impl Reader<'_> {
         &mut self,
         name: &Spanned<std::borrow::Cow<'_, str>>,
         value: &Spanned<DeValue<'_>>,
-        defaults: &[(&Spanned<std::borrow::Cow<'_, str>>, &Spanned<DeValue<'_>>)],
+        defaults: &[Pair<'_>],
         state: &Path,
     ) -> Option<Section> {
         let at = name.span().start;
@@ -204,16 +208,18 @@ impl Reader<'_> {
         let own = |key: &str| table.keys().any(|own| option_name(own.get_ref()) == key);
         let defaults = defaults.iter().filter(|(key, _)| !own(&option_name(key.get_ref())));
         let pairs = defaults.copied().chain(table.iter());
-        for (key, value) in pairs.filter(|(key, _)| key.get_ref() != "backend") {
-            arguments.extend(self.option(&command, *kind, key, value));
+        let pairs: Vec<_> = pairs.filter(|(key, _)| key.get_ref() != "backend").collect();
+        let unheard = unheard(&command, &pairs);
+        for (key, value) in pairs {
+            arguments.extend(self.option(&command, *kind, &unheard, key, value));
         }
         if self.problems.len() == problems
-            && let Err(why) = kind.parse(&arguments)
+            && let Err(why) = kind.parse(&arguments, &unheard)
         {
             self.problem(at, format!("workers.{name}: {}", first_line(&why)));
         }
         let state = state.join(&name);
-        Some(Section { name, kind: *kind, arguments, state })
+        Some(Section { name, kind: *kind, arguments, unheard, state })
     }
 
     /// The arguments that a key and its value stand for.
@@ -221,6 +227,7 @@ impl Reader<'_> {
         &mut self,
         command: &clap::Command,
         kind: &dyn Kind,
+        unheard: &[String],
         key: &Spanned<std::borrow::Cow<'_, str>>,
         value: &Spanned<DeValue<'_>>,
     ) -> Vec<String> {
@@ -257,7 +264,7 @@ impl Reader<'_> {
         };
         let line: Vec<String> = std::iter::once(kind.name().to_string()).chain(arguments.clone()).collect();
         // What else is missing is told for the section, once all of it is known.
-        if let Err(why) = kind.parse(&line)
+        if let Err(why) = kind.parse(&line, unheard)
             && !matches!(why.kind(), clap::error::ErrorKind::MissingRequiredArgument)
         {
             self.problem(value.span().start, first_line(&why));
@@ -282,6 +289,30 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// A key and its value.
+type Pair<'a> = (&'a Spanned<std::borrow::Cow<'a, str>>, &'a Spanned<DeValue<'a>>);
+
+/// Options for which these keys speak although no argument follows: those that are false, and those that cannot be had
+/// together with one of them.
+fn unheard(command: &clap::Command, pairs: &[Pair<'_>]) -> Vec<String> {
+    let named = |name: &str| pairs.iter().find(|(key, _)| option_name(key.get_ref()) == name);
+    let said = |option: &clap::Arg| option.get_long().and_then(named);
+    let mut unheard = Vec::new();
+    for option in command.get_arguments() {
+        if said(option).is_some_and(|(_, value)| value.get_ref().as_bool() == Some(false)) {
+            unheard.extend(option.get_long());
+        }
+        for other in command.get_arg_conflicts_with(option) {
+            match (said(option), said(other)) {
+                (Some(_), None) => unheard.extend(other.get_long()),
+                (None, Some(_)) => unheard.extend(option.get_long()),
+                _ => {}
+            }
+        }
+    }
+    unheard.into_iter().map(str::to_string).collect()
 }
 
 /// Options that every worker has, and that may stand at the top for all of them.
@@ -402,6 +433,17 @@ mod tests {
         assert_eq!(problems("a = [1,")[0].0, 1);
         let twice = "flush = 0\n[workers.librato]\n[workers.b]\nbackend = \"librato\"\n";
         assert_eq!(problems(twice).len(), 1, "what stands for all is told once");
+    }
+
+    #[test]
+    fn what_a_section_says_goes_before_the_environment() {
+        let text = "[workers.json]\nfile = \"x\"\ngzip = false\nrotate_keep = 2\n";
+        let config = parse(Path::new("z.toml"), text).unwrap();
+        assert_eq!(config.sections[0].unheard, ["url", "gzip"]);
+        let kind = config.sections[0].kind;
+        let command = kind.command();
+        let variables = command.get_arguments().filter(|option| option.get_env().is_some());
+        assert!(variables.count() > 10, "the environment counts for the others");
     }
 
     #[test]

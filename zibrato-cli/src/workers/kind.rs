@@ -16,8 +16,9 @@ pub(crate) trait Kind: Sync {
     /// The command line of its worker.
     fn command(&self) -> clap::Command;
 
-    /// Reads the command line of a section, which begins with the section's name.
-    fn parse(&self, arguments: &[String]) -> Result<Box<dyn Configured>, clap::Error>;
+    /// Reads the command line of a section, which begins with the section's name. For the options of these names the
+    /// environment does not count.
+    fn parse(&self, arguments: &[String], unheard: &[String]) -> Result<Box<dyn Configured>, clap::Error>;
 }
 
 /// A worker that ends with its state directory in order.
@@ -63,8 +64,14 @@ impl<O: BackendOptions> Kind for Of<O> {
         Arguments::<O>::augment_args(clap::Command::new(self.name()))
     }
 
-    fn parse(&self, arguments: &[String]) -> Result<Box<dyn Configured>, clap::Error> {
-        let matches = self.command().try_get_matches_from(arguments)?;
+    fn parse(&self, arguments: &[String], unheard: &[String]) -> Result<Box<dyn Configured>, clap::Error> {
+        let is_unheard = |option: &clap::Arg| {
+            option.get_long().is_some_and(|long| unheard.iter().any(|name| name == long))
+        };
+        let command = self
+            .command()
+            .mut_args(|option| if is_unheard(&option) { option.env(None::<&'static str>) } else { option });
+        let matches = command.try_get_matches_from(arguments)?;
         Ok(Box::new(Arguments::<O>::from_arg_matches(&matches)?))
     }
 }
