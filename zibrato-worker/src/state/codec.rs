@@ -207,6 +207,18 @@ mod tests {
     }
 
     #[test]
+    fn batches_of_before_there_were_totals_and_traces_are_read() {
+        let value = StoredValue::Counter(3, 0.5);
+        let tags = vec![("b".to_string(), "c".to_string())];
+        let old = [("a", "here", tags, Kind::Counter as u8, "info", None::<String>, value, Some("help"))];
+        let read = decode_measurements(&rmp_serde::to_vec(&old).unwrap()).unwrap();
+        let Measurement { series, help, since, value, trace, .. } = &read[0];
+        assert_eq!((&*series.name, help.as_deref(), *since), ("a", Some("help"), 0));
+        assert_eq!(*value, Value::Counter(Total { whole: 3, float: 0.5 }));
+        assert_eq!(*trace, zibrato_core::trace::Trace::None);
+    }
+
+    #[test]
     fn measurements_come_back_to_the_last_bit() {
         let mut histogram = Histogram::default();
         [0.0, -1.5, 1e300, 0.1].iter().for_each(|v| assert!(histogram.record(*v)));
