@@ -3,10 +3,9 @@
 use std::io::{self, Write as _};
 
 use zibrato_http::{Client, Error, SecretPlace};
-use zibrato_worker::{Accepted, Backend, BackendError, Batch};
+use zibrato_worker::{Accepted, Backend, BackendError, Batch, LineFile};
 
 use crate::Options;
-use crate::file::Lines;
 use crate::line::line;
 use crate::post::Endpoint;
 
@@ -17,7 +16,7 @@ pub struct Json(Destination);
 #[derive(Debug)]
 enum Destination {
     StandardOutput,
-    File(Lines),
+    File(LineFile),
     Endpoint(Endpoint),
 }
 
@@ -29,7 +28,7 @@ impl Json {
     pub fn new(options: Options) -> Result<Json, Error> {
         let Options { file, rotate_bytes, rotate_keep, url, token_file, gzip, timeout } = options;
         Ok(Json(match (file, url) {
-            (Some(path), _) => Destination::File(Lines { path, most: rotate_bytes, keep: rotate_keep }),
+            (Some(path), _) => Destination::File(LineFile { path, most: rotate_bytes, keep: rotate_keep }),
             (None, Some(url)) => Destination::Endpoint(Endpoint {
                 client: Client::new(&url, timeout)?,
                 url,

@@ -5,7 +5,6 @@
 //! backend there is, and the model for writing one. The fields of a line are described in `docs/json.md`.
 
 mod backend;
-mod file;
 mod line;
 mod options;
 mod post;

@@ -4,10 +4,9 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use zibrato_http::{Client, Error, SecretPlace};
-use zibrato_worker::{Accepted, Backend, BackendError, Batch, Measurement, Trace};
+use zibrato_worker::{Accepted, Backend, BackendError, Batch, LineFile, Measurement, Trace};
 
 use crate::bulk::Bulk;
-use crate::file::Lines;
 use crate::options::Inner;
 use crate::syslog::Syslog;
 use crate::{Format, Line};
@@ -24,7 +23,7 @@ pub struct Mtrace {
 #[derive(Debug)]
 enum Destination {
     StandardOutput,
-    File(Lines),
+    File(LineFile),
     Syslog(Syslog),
     Bulk(Box<Bulk>),
 }
@@ -33,7 +32,7 @@ impl Mtrace {
     pub(crate) fn new(options: Inner) -> Result<Mtrace, Error> {
         let Inner { format, file, rotate_bytes, rotate_keep, syslog, timeout, .. } = options;
         let destination = if let Some(path) = file {
-            Destination::File(Lines { path, most: rotate_bytes, keep: rotate_keep })
+            Destination::File(LineFile { path, most: rotate_bytes, keep: rotate_keep })
         } else if let Some(target) = syslog {
             Destination::Syslog(Syslog::new(target))
         } else if let Some(url) = options.bulk_url {

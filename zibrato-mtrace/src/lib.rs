@@ -16,7 +16,6 @@
 
 mod backend;
 mod bulk;
-mod file;
 mod format;
 mod json;
 mod line;

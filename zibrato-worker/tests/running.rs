@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,7 @@ impl RunningBroker {
 
 /// A worker in a task.
 struct RunningWorker {
+    state: PathBuf,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), zibrato_worker::Error>>,
 }
@@ -87,7 +88,7 @@ impl RunningWorker {
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { drop(stopped.await) };
         let task = tokio::spawn(run(options, backend.clone(), shutdown));
-        RunningWorker { stop, task }
+        RunningWorker { state: state.into(), stop, task }
     }
 
     async fn stop(self) {
@@ -98,6 +99,11 @@ impl RunningWorker {
     async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
+        // What it does with its disk goes on until it is done, unlike in a process that is killed.
+        until("its state directory is free", || {
+            std::fs::File::open(self.state.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
+        })
+        .await;
     }
 }
 

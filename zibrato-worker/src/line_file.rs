@@ -4,23 +4,27 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A file to append to.
+/// A file of lines to append to, for backends that write some: it has every line once and whole, also after a crash in
+/// the middle of writing.
 #[derive(Debug, Clone)]
-pub(crate) struct Lines {
+pub struct LineFile {
     /// Where it is.
-    pub(crate) path: PathBuf,
-    /// How large it may become before a new one is begun.
-    pub(crate) most: Option<u64>,
-    /// How many older files are kept.
-    pub(crate) keep: u32,
+    pub path: PathBuf,
+    /// How many bytes it may have before a new one is begun; any number without.
+    pub most: Option<u64>,
+    /// How many older files are kept, as `PATH.1` (the newest), `PATH.2` and so on.
+    pub keep: u32,
 }
 
-impl Lines {
+impl LineFile {
     /// Appends a batch's lines, or what is missing of them after a crash, and waits until they are on the disk.
     ///
     /// A batch that is repeated is the same to the last byte, and no two begin alike, so what is there already is found by
     /// comparing. The file is opened anew for each, so that it may be moved away at any time.
-    pub(crate) fn append(&self, text: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the file cannot be read, written or renamed; then the same text is to be appended again.
+    pub fn append(&self, text: &str) -> io::Result<()> {
         let mut file = open(&self.path)?;
         let mut length = file.metadata()?.len();
         let tail = tail(&mut file, length, text.len())?;
@@ -81,7 +85,7 @@ mod tests {
     #[test]
     fn a_batch_that_broke_off_anywhere_is_completed() {
         let directory = tempfile::tempdir().unwrap();
-        let lines = Lines { path: directory.path().join("l"), most: None, keep: 0 };
+        let lines = LineFile { path: directory.path().join("l"), most: None, keep: 0 };
         let (one, two) = ("{\"batch\":1}\n{\"batch\":1}\n", "{\"batch\":2}\n{\"batch\":2,\"x\":1}\n");
         for length in 0..=two.len() {
             std::fs::write(&lines.path, one.to_owned() + &two[..length]).unwrap();
@@ -95,7 +99,7 @@ mod tests {
     #[test]
     fn what_others_left_open_is_ended() {
         let directory = tempfile::tempdir().unwrap();
-        let lines = Lines { path: directory.path().join("l"), most: None, keep: 0 };
+        let lines = LineFile { path: directory.path().join("l"), most: None, keep: 0 };
         std::fs::write(&lines.path, "not ours").unwrap();
         lines.append("{}\n").unwrap();
         assert_eq!(std::fs::read_to_string(&lines.path).unwrap(), "not ours\n{}\n");
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn files_rotate_between_batches_only() {
         let directory = tempfile::tempdir().unwrap();
-        let lines = Lines { path: directory.path().join("l"), most: Some(10), keep: 2 };
+        let lines = LineFile { path: directory.path().join("l"), most: Some(10), keep: 2 };
         let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).ok();
         for batch in 1..5 {
             lines.append(&format!("{batch}\n{batch}\n{batch}\n")).unwrap();
