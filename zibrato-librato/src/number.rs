@@ -1,6 +1,7 @@
 //! Numbers as JSON text, without a digit lost that need not be.
 
-use zibrato_core::frame::Total;
+use zibrato_worker::Total;
+use zibrato_worker::decimal::{in_parts, whole};
 
 /// The largest magnitude that Librato takes; one larger number makes it refuse the whole request.
 const LARGEST: f64 = 1e126;
@@ -28,15 +29,10 @@ pub(crate) fn total(total: Total) -> Option<String> {
 
 /// A total of nanoseconds, in seconds; whole nanoseconds to the last digit.
 pub(crate) fn seconds(total: Total) -> Option<String> {
-    let Some(nanoseconds) = whole(total) else { return float(total.value() / 1e9) };
-    let (sign, magnitude) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
-    let text = format!("{sign}{}.{:09}", magnitude / 1_000_000_000, magnitude % 1_000_000_000);
-    Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
-}
-
-fn whole(total: Total) -> Option<i128> {
-    let fits = total.float.fract() == 0.0 && total.float.abs() < EXACT;
-    fits.then(|| i128::from(total.whole) + total.float as i128)
+    match whole(total) {
+        Some(nanoseconds) => Some(in_parts(nanoseconds, 9)),
+        None => float(total.value() / 1e9),
+    }
 }
 
 #[cfg(test)]

@@ -29,9 +29,9 @@ fn gauges_of_metrics() {
             counter("reqs", 42),
             timer("rt", &[500_000_000, 250_000_000, 750_000_000]),
             gauge("temp", 21.5),
-            measurement(series("load", "web1", Kind::Gauge), load),
+            measurement("load", Kind::Gauge, load),
             point("p", (T - 9) * 1_000_000_000 + 999, 1.0),
-            measurement(series("w", "web1", Kind::Counter), Value::Counter(Total { whole: 2, float: 0.5 })),
+            measurement("w", Kind::Counter, Value::Counter(Total { whole: 2, float: 0.5 })),
         ],
     );
     assert_eq!(line, "POST URL/v1/metrics");
@@ -180,7 +180,7 @@ proptest! {
             };
             let mut series = Series { name, source, tags, kind };
             if backend.series(&mut series).is_ok() && seen.insert(series.clone()) {
-                all.push(measurement(series, value));
+                all.push(zibrato_worker::Measurement { series, ..measurement("", kind, value) });
             }
         }
         let batch = batch(now(), all);

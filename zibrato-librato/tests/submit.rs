@@ -23,14 +23,11 @@ async fn every_kind_arrives_exactly() {
         let statistics = Some((4, 10.0, 1.0, 4.5));
         let measurements = vec![
             counter("calls", 9_007_199_254_740_993),
-            measurement(series("net", "web1", Kind::Updown), Value::Updown(Total { whole: -3, float: 0.5 })),
+            measurement("net", Kind::Updown, Value::Updown(Total { whole: -3, float: 0.5 })),
             host,
-            measurement(series("size", "web1", Kind::Distribution), Value::Distribution(summary(&[10, 20]))),
+            measurement("size", Kind::Distribution, Value::Distribution(summary(&[10, 20]))),
             gauge("temp", 21.5),
-            measurement(
-                series("load", "web1", Kind::Gauge),
-                Value::Gauge(GaugeSummary { last: 2.0, statistics }),
-            ),
+            measurement("load", Kind::Gauge, Value::Gauge(GaugeSummary { last: 2.0, statistics })),
             point("probe", t * 1_000_000_000 - 5_000_000_000, 1.25),
             point("probe", t * 1_000_000_000 - 4_000_000_000, 2.0),
             point("probe", t * 1_000_000_000 - 2_500_000_000, 3.0),

@@ -1,9 +1,7 @@
 //! Numbers as plain decimals: not all daemons know exponents, and the original reads a rate of `1e-7` as 1.
 
-use zibrato_core::frame::Total;
-
-/// Below this, every whole float is exact.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+use zibrato_worker::Total;
+use zibrato_worker::decimal::{in_parts, whole};
 
 /// A float, with the fewest digits that make it the same again; `None` when it is not finite.
 pub(crate) fn float(value: f64) -> Option<String> {
@@ -21,15 +19,10 @@ pub(crate) fn total(total: Total) -> Option<String> {
 
 /// A total of nanoseconds in milliseconds; whole nanoseconds to the last digit.
 pub(crate) fn milliseconds(total: Total) -> Option<String> {
-    let Some(nanoseconds) = whole(total) else { return float(total.value() / 1e6) };
-    let (sign, magnitude) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
-    let text = format!("{sign}{}.{:06}", magnitude / 1_000_000, magnitude % 1_000_000);
-    Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
-}
-
-fn whole(total: Total) -> Option<i128> {
-    let fits = total.float.fract() == 0.0 && total.float.abs() < EXACT;
-    fits.then(|| i128::from(total.whole) + total.float as i128)
+    match whole(total) {
+        Some(nanoseconds) => Some(in_parts(nanoseconds, 6)),
+        None => float(total.value() / 1e6),
+    }
 }
 
 #[cfg(test)]

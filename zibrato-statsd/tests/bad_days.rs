@@ -143,7 +143,7 @@ async fn a_reset_half_way_is_doubt_which_is_counted_and_decided_as_told() {
         assert_eq!(backend.send(&batch).await, Ok(Accepted::All));
         let total = until(&format!("{name} has arrived"), || {
             let counters = statsd.counters()?;
-            let own = counters.iter().filter(|(own, _)| own.starts_with(&format!("web-1.{name}.")));
+            let own = counters.iter().filter(|(own, _)| own.starts_with(&format!("web1.{name}.")));
             let total: f64 = own.map(|(_, total)| total).sum();
             (total > 0.0).then_some(total).ok_or_else(|| "nothing yet".to_owned())
         });
@@ -152,7 +152,7 @@ async fn a_reset_half_way_is_doubt_which_is_counted_and_decided_as_told() {
         } else {
             assert!(total > 100.0 && total < 200.0, "{total}: the half of it came twice");
         }
-        assert_eq!(statsd.gauges().unwrap()["web-1.g"], 5.0);
+        assert_eq!(statsd.gauges().unwrap()["web1.g"], 5.0);
     }
 }
 
@@ -167,12 +167,12 @@ async fn a_batch_that_a_worker_left_is_not_sent_twice() {
     second.in_doubt(&batch);
     assert_eq!(second.send(&batch).await, Ok(Accepted::All));
     assert_eq!(counted(&second, "measurements_in_doubt"), 2);
-    assert_eq!(statsd.counters().unwrap()["web-1.c"], 5.0);
-    assert_eq!(statsd.gauges().unwrap()["web-1.u"], 2.0);
+    assert_eq!(statsd.counters().unwrap()["web1.c"], 5.0);
+    assert_eq!(statsd.gauges().unwrap()["web1.u"], 2.0);
     // What comes after it is sent as ever.
     let next = cleaned(&second, support::batch(8, vec![counter("c", 1)]));
     assert_eq!(second.send(&next).await, Ok(Accepted::All));
-    assert_eq!(statsd.counters().unwrap()["web-1.c"], 6.0);
+    assert_eq!(statsd.counters().unwrap()["web1.c"], 6.0);
     assert_eq!(counted(&second, "lines_sent"), 2);
 }
 
@@ -183,7 +183,7 @@ async fn a_kept_connection_is_opened_again_when_the_daemon_has_closed_it() {
     let mut backend = backend(&["--address", &address, "--keep-connection"]);
     for round in 1..=3 {
         assert_eq!(send(&mut backend, &batch(round, vec![counter("c", 1)])).await, Ok(Accepted::All));
-        until("it has arrived", || match counter_of(&statsd, "web-1.c")? {
+        until("it has arrived", || match counter_of(&statsd, "web1.c")? {
             1 => Ok(()),
             other => Err(format!("it is {other}")),
         });
@@ -208,7 +208,7 @@ async fn nobody_at_the_port_is_noticed_over_udp() {
     assert_eq!(backend.send(&batch).await, Ok(Accepted::All));
     until("all have arrived", || {
         let total: f64 =
-            statsd.counters()?.iter().filter(|(name, _)| name.starts_with("web-1.c.")).map(|(_, n)| n).sum();
+            statsd.counters()?.iter().filter(|(name, _)| name.starts_with("web1.c.")).map(|(_, n)| n).sum();
         (total == 300.0).then_some(()).ok_or_else(|| format!("{total} have arrived"))
     });
 }

@@ -58,6 +58,7 @@ mod backoff;
 mod batch;
 mod complaints;
 mod dead_letter;
+pub mod decimal;
 mod dry_run;
 mod error;
 mod line_file;

@@ -1,16 +1,14 @@
 //! Measurements, backends and answers for the tests.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use clap::Parser;
 use serde_json::Value as Json;
 use zibrato_influx::{Influx, Options};
-use zibrato_worker::{
-    Accepted, Backend as _, BackendError, Batch, GaugeSummary, Histogram, Kind, Measurement, Series, Summary,
-    Total, Value,
-};
+pub use zibrato_worker::testing::*;
+use zibrato_worker::{Accepted, BackendError, Batch, Measurement};
 
 #[derive(Parser)]
 struct Cli {
@@ -40,52 +38,6 @@ pub fn writer(port: u16, directory: &tempfile::TempDir, more: &[&str]) -> Influx
     backend(&arguments)
 }
 
-pub fn measurement(name: &str, kind: Kind, value: Value) -> Measurement {
-    let series = Series { name: name.into(), source: "web1".into(), tags: Vec::new(), kind };
-    Measurement {
-        series,
-        level: "info".into(),
-        unit: None,
-        help: None,
-        since: 0,
-        value,
-        trace: Default::default(),
-    }
-}
-
-pub fn counter(name: &str, whole: i64) -> Measurement {
-    measurement(name, Kind::Counter, Value::Counter(Total::whole(whole)))
-}
-
-pub fn gauge(name: &str, last: f64) -> Measurement {
-    measurement(name, Kind::Gauge, Value::Gauge(GaugeSummary { last, statistics: None }))
-}
-
-pub fn timer(name: &str, nanoseconds: &[u64]) -> Measurement {
-    measurement(name, Kind::Timer, Value::Timer(summary(nanoseconds)))
-}
-
-pub fn point(name: &str, time: u64, value: f64) -> Measurement {
-    measurement(name, Kind::Point, Value::Point { time, value })
-}
-
-pub fn tagged(mut measurement: Measurement, tags: &[(&str, &str)]) -> Measurement {
-    measurement.series.tags = tags.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-    measurement
-}
-
-pub fn summary(values: &[u64]) -> Summary {
-    let mut histogram = Histogram::default();
-    values.iter().for_each(|&v| assert!(histogram.record(v as f64)));
-    Summary {
-        sum: Total::whole(values.iter().sum::<u64>() as i64),
-        min: values.iter().copied().min().unwrap_or_default() as f64,
-        max: values.iter().copied().max().unwrap_or_default() as f64,
-        approximate: false,
-        histogram,
-    }
-}
-
 /// Nanoseconds since 1970, in whole seconds.
 pub fn now() -> u64 {
     UNIX_EPOCH.elapsed().unwrap().as_secs() * 1_000_000_000
@@ -93,22 +45,6 @@ pub fn now() -> u64 {
 
 pub fn batch(time: u64, measurements: Vec<Measurement>) -> Batch {
     Batch { id: time, from: time - 10_000_000_000, time, measurements }
-}
-
-/// Cleans a batch's series as the kit does, connects, and sends.
-pub async fn send(backend: &mut Influx, batch: &Batch) -> Result<Accepted, BackendError> {
-    let mut batch = batch.clone();
-    batch.measurements.iter_mut().for_each(|m| backend.series(&mut m.series).unwrap());
-    backend.connect().await?;
-    backend.send(&batch).await
-}
-
-/// What a retry says, and how long it asks to wait.
-pub fn later(result: Result<Accepted, BackendError>) -> (String, Option<Duration>) {
-    match result {
-        Err(BackendError::Retry { why, after }) => (why, after),
-        other => panic!("expected a retry, got {other:?}"),
-    }
 }
 
 /// What was refused, where nothing is left to be sent again.

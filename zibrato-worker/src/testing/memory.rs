@@ -1,4 +1,4 @@
-//! Backends for tests: of backends' own code, and of whatever surrounds them.
+//! A backend that keeps what it accepted.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
