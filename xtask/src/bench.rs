@@ -46,17 +46,24 @@ pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
     if wanted(Part::Peers) {
         text += &heard(&mut command(built("zibrato-peers"), quick.then_some("--quick")))?;
     }
-    for (part, name) in [(Part::Frames, "frames"), (Part::Broker, "broker"), (Part::Backends, "backends")] {
+    let own = |name: &str| {
+        let mut bench = command(built("zibrato-benches"), [name]);
+        if quick {
+            bench.args(["--rounds", "15", "--seconds", "1", "--flushes", "10"]);
+        }
+        heard(&mut bench)
+    };
+    for (part, name) in [(Part::Frames, "frames"), (Part::Broker, "broker")] {
         if wanted(part) {
-            let mut bench = command(built("zibrato-benches"), [name]);
-            if quick {
-                bench.args(["--rounds", "15", "--seconds", "1", "--flushes", "10"]);
-            }
-            text += &heard(&mut bench)?;
+            text += &own(name)?;
         }
     }
-    if update_docs {
-        document::replace(&root().join("docs/performance.md"), "bench", &text)?;
+    let backends = if wanted(Part::Backends) { own("backends")? } else { String::new() };
+    // What was not measured keeps its figures.
+    for (name, text) in [("bench", text), ("backends", backends)] {
+        if update_docs && !text.is_empty() {
+            document::replace(&root().join("docs/performance.md"), name, &text)?;
+        }
     }
     if wanted(Part::Instructions) {
         println!("### Instructions");
