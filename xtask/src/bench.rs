@@ -31,6 +31,10 @@ pub(crate) enum Part {
 /// Runs the parts, all if none is named, and writes what they print to docs/performance.md if that is wanted.
 pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
     let wanted = |part| only.is_empty() || only.contains(&part);
+    let together = [Part::Peers, Part::Frames, Part::Broker].map(wanted);
+    if update_docs && together.contains(&true) && together.contains(&false) {
+        return Err(Failure("update the figures of peers, frames and broker: measure them together".into()));
+    }
     // All is built before anything is measured, and only figures go to the standard output.
     if wanted(Part::Peers) {
         output(cargo(["build", "--release"].into_iter().chain(PEERS)).arg(target()))?;

@@ -98,8 +98,8 @@ enum Command {
         /// Only these parts, comma-separated.
         #[arg(long, value_enum, value_delimiter = ',')]
         only: Vec<bench::Part>,
-        /// Writes what is printed to docs/performance.md, too.
-        #[arg(long, conflicts_with = "only")]
+        /// Writes what is printed to docs/performance.md, too; peers, frames and broker only together.
+        #[arg(long)]
         update_docs: bool,
     },
 }
