@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
+use zibrato_trial::otlp::Receiver;
 use zibrato_trial::prometheus::{PrometheusSetup, value};
 use zibrato_trial::{Carbon, Collectd, Influx, SOURCE, Server, Statsd, Traffic, until};
 
@@ -50,7 +51,7 @@ pub(crate) fn run(flushes: usize) {
         "| worker | server | datapoints | sent per second | CPU seconds per million: merge and settle | send | server |"
     );
     println!("|---|---|---:|---:|---:|---:|---:|");
-    let cases: [fn() -> Option<Case>; 6] = [statsd, graphite, influx, victoria, remote_write, json];
+    let cases: [fn() -> Option<Case>; 7] = [statsd, graphite, influx, victoria, remote_write, otlp, json];
     for case in cases.into_iter().filter_map(|case| case()) {
         measure(&program, &case, flushes);
     }
@@ -172,6 +173,24 @@ fn remote_write() -> Option<Case> {
         // They are totals there.
         total: Box::new(move || value(port, &format!("sum({METRIC}_total)"))),
         _server: Box::new(prometheus),
+    })
+}
+
+fn otlp() -> Option<Case> {
+    let receiver = std::rc::Rc::new(Receiver::start());
+    let asked = receiver.clone();
+    Some(Case {
+        worker: "otlp",
+        server: "a receiver that checks the data model, in this process",
+        away: words("--url http://127.0.0.1:1"),
+        there: words(&format!("--url {}", receiver.url())),
+        process: None,
+        total: Box::new(move || {
+            let seen = asked.seen();
+            let own = seen.streams.iter().filter(|((_, metric, _), _)| metric == METRIC);
+            Ok(own.map(|(_, stored)| stored.number).sum())
+        }),
+        _server: Box::new(receiver),
     })
 }
 
