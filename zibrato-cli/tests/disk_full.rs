@@ -4,55 +4,12 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use support::disk::Disk;
 use support::{Broker, DEADLINE, Lines, Running, run};
-
-/// A small disk, which only root can have.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path) -> Option<Disk> {
-        std::fs::create_dir(at).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(at).status();
-        if mount.is_ok_and(|status| status.success()) {
-            return Some(Disk(at.into()));
-        }
-        assert!(std::env::var_os("CI").is_none(), "no disk could be mounted");
-        println!("skipped: a small disk can be mounted by root only");
-        None
-    }
-
-    /// Leaves no room.
-    fn fill(&self) {
-        let mut size = 1 << 20;
-        let mut filler = Vec::new();
-        while size > 0 {
-            let more = vec![0; size];
-            match std::fs::write(self.0.join(format!("filler-{}", filler.len())), &more) {
-                Ok(()) => filler.push(size),
-                Err(_) => size /= 2,
-            }
-        }
-    }
-
-    fn free(&self) {
-        for entry in std::fs::read_dir(&self.0).unwrap().map(Result::unwrap) {
-            if entry.file_name().to_string_lossy().starts_with("filler") {
-                std::fs::remove_file(entry.path()).unwrap();
-            }
-        }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// The total of a counter in lines of JSON, each batch once.
 fn total(file: &Path) -> i64 {
@@ -72,10 +29,10 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
 #[test]
 fn a_full_disk_is_told_once_and_costs_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let Some(disk) = Disk::mount(&directory.path().join("disk")) else { return };
+    let Some(disk) = Disk::mount(&directory.path().join("disk"), 2) else { return };
     let broker = Broker::start();
     let file = directory.path().join("lines");
-    let state = disk.0.join("state");
+    let state = disk.path().join("state");
     let arguments = ["json", "--flush", "0.2", "--levels", "info"];
     let mut command = broker.zibrato(&arguments);
     command.arg("--file").arg(&file).arg("--state").arg(&state);

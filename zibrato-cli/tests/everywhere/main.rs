@@ -3,7 +3,7 @@
 //! The servers are the real ones. Between them and the workers are bad days: connections that break, answers that are
 //! lost, servers that are away for longer than an outbox holds, workers that are killed. Afterwards each total is to be
 //! what was recorded.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "../support/mod.rs"]
@@ -16,14 +16,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use places::Place;
+use support::disk::Disk;
 use support::{Broker, Running, zibrato};
 use zibrato::count;
 use zibrato_trial::until;
 
 /// How long a bad day lasts.
 const DAY: Duration = Duration::from_secs(3);
-/// How long servers are away: with flushes of 0.3 s, longer than an outbox of 3 batches holds.
-const AWAY: Duration = Duration::from_secs(6);
+/// How long servers are away: with flushes of 0.3 s, much longer than an outbox of 3 batches holds.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// What the program measures, and its own account of it.
 struct Program {
@@ -35,6 +36,7 @@ struct Program {
 impl Program {
     fn start(broker: &str) -> Program {
         let builder = zibrato::builder().without_environment().broker(broker).source("everywhere");
+        let builder = builder.trace("everywhere.calls");
         let guard = builder.interval(Duration::from_millis(100)).install().unwrap();
         Program { guard, calls: 0, bytes: 0 }
     }
@@ -75,6 +77,8 @@ impl Workers {
         for place in places {
             text += &format!("\n[workers.{}]\n{}\n", place.name(), place.section());
         }
+        let traces = directory.join("traces");
+        text += &format!("\n[workers.mtrace]\nfile = {traces:?}\nlevels = \"mtrace\"\n");
         std::fs::write(&file, text).unwrap();
         let command = move || zibrato(&["workers", "--config", file.to_str().unwrap()]);
         let mut workers = Workers { command: Box::new(command), running: None };
@@ -108,10 +112,24 @@ fn until_equal(day: &str, places: &[Box<dyn Place>], program: &Program) {
     }
 }
 
+/// Whether a row was traced until the backend of a worker had accepted it.
+fn traced(directory: &Path, worker: &str) -> Result<(), String> {
+    let text = std::fs::read_to_string(directory.join("traces")).map_err(|why| why.to_string())?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let accepted = |line: &serde_json::Value| {
+        let backend = line["backend"].as_str().unwrap_or_default();
+        line["hop"] == "backend" && line["verdict"] == "ok" && backend.ends_with(&format!("/{worker}"))
+    };
+    let is_there = { lines }.any(|line| accepted(&line) && line["metric"] == "everywhere.calls");
+    if is_there { Ok(()) } else { Err("no row was accepted".into()) }
+}
+
 #[test]
 fn every_server_has_what_was_recorded_whatever_happens() {
     let Some(mut places) = places::all() else { return };
     let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::mount(&directory.path().join("state"), 64);
+    let names: Vec<&str> = places.iter().map(|place| place.name()).collect();
     let broker = Broker::start();
     let mut workers = Workers::start(directory.path(), &broker.url, &places);
     // What a worker that begins hears of older programs does not count, so it is there before.
@@ -155,5 +173,26 @@ fn every_server_has_what_was_recorded_whatever_happens() {
     workers.run();
     program.work();
     until_equal("workers were killed", &places, &program);
+
+    // Whose secret is wrong is refused with the next connection.
+    for place in &places {
+        place.secret(false);
+        place.proxy().inspect(|proxy| proxy.refuse());
+    }
+    program.work_for(DAY / 3);
+    places.iter().filter_map(|place| place.proxy()).for_each(|proxy| proxy.pass());
+    program.work_for(DAY);
+    places.iter().for_each(|place| place.secret(true));
+    until_equal("credentials were refused", &places, &program);
+
+    if let Some(disk) = &disk {
+        disk.fill();
+        program.work_for(DAY);
+        disk.free();
+        until_equal("the disk was full", &places, &program);
+    }
+    for name in &names {
+        until(&format!("what was traced as far as {name}"), || traced(directory.path(), name));
+    }
     assert!(program.guard.finish());
 }

@@ -2,6 +2,9 @@
 #![allow(dead_code, unreachable_pub)] // Every test file uses another part of it.
 #![allow(clippy::unwrap_used)] // It is for tests only.
 
+#[cfg(target_os = "linux")]
+pub mod disk;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};

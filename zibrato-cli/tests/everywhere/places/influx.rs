@@ -43,6 +43,10 @@ impl Place for InfluxDb {
         sum.as_f64().ok_or_else(|| format!("there is no sum in {text}"))
     }
 
+    fn secret(&self, right: bool) {
+        self.password.set(right);
+    }
+
     fn stop(&mut self) {
         self.influx.server.stop();
     }

@@ -41,6 +41,10 @@ impl Place for Librato {
         total.map(|whole| whole as f64).ok_or_else(|| "it is not whole".into())
     }
 
+    fn secret(&self, right: bool) {
+        self.token.set(right);
+    }
+
     fn stop(&mut self) {
         self.proxy.refuse();
     }

@@ -32,6 +32,11 @@ pub(crate) trait Place {
     /// Brings it back.
     fn start(&mut self);
 
+    /// Makes the secret a wrong one, or right again, where there is one.
+    fn secret(&self, right: bool) {
+        let _ = right;
+    }
+
     /// Whether it says what it has taken.
     fn acknowledges(&self) -> bool {
         true
@@ -61,16 +66,23 @@ pub(crate) fn all() -> Option<Vec<Box<dyn Place>>> {
 }
 
 /// A file that has only a secret.
-struct Secret(tempfile::TempDir);
+struct Secret {
+    text: &'static str,
+    directory: tempfile::TempDir,
+}
 
 impl Secret {
-    fn new(text: &str) -> Secret {
-        let secret = Secret(tempfile::tempdir().unwrap());
-        std::fs::write(secret.path(), text).unwrap();
+    fn new(text: &'static str) -> Secret {
+        let secret = Secret { text, directory: tempfile::tempdir().unwrap() };
+        secret.set(true);
         secret
     }
 
+    fn set(&self, right: bool) {
+        std::fs::write(self.path(), if right { self.text } else { "not-the-secret" }).unwrap();
+    }
+
     fn path(&self) -> PathBuf {
-        self.0.path().join("secret")
+        self.directory.path().join("secret")
     }
 }
