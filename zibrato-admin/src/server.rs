@@ -1,0 +1,262 @@
+//! The HTTP server. It has a thread and a runtime of its own, so that it answers when the program's are stuck.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::address;
+use crate::error::Error;
+use crate::exposition::exposition;
+use crate::options::Options;
+use crate::part::Part;
+
+/// Most connections at once. For one more the oldest is closed, so that whoever holds connections open keeps nobody out.
+const CONNECTIONS: usize = 64;
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(5);
+/// How long a connection may take in all; it has one request.
+const CONNECTION: Duration = Duration::from_secs(15);
+/// Most bytes of the head of a request.
+const HEAD_BYTES: usize = 16 << 10;
+/// Most headers of a request.
+const HEADERS: usize = 64;
+/// How long `/metrics` and `/status` may be kept waiting by locks of the program.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How old their answers may be, so that asking often costs no more than asking now and then.
+const FRESH: Duration = Duration::from_millis(200);
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const INDEX: &str = "/healthz  whether the program works\n/readyz   whether it can do its work at present\n\
+                     /metrics  its own metrics\n/status   what it knows of itself\n";
+
+/// A running server; ends when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens where the options say, and tells of a part; `None` where they say nothing.
+    ///
+    /// # Errors
+    /// When the address cannot be used or is beyond loopback without consent, or the thread cannot be started.
+    pub fn start(options: &Options, part: Arc<dyn Part>) -> Result<Option<Server>, Error> {
+        let Some(listener) = address::listen(options)? else { return Ok(None) };
+        listener.set_nonblocking(true).map_err(Error::Start)?;
+        let address = listener.local_addr().map_err(Error::Start)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(2)
+            .thread_name("zibrato-admin-answer")
+            .build()
+            .map_err(Error::Start)?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener).map_err(Error::Start)?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let run = move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = serve(listener, Arc::new(Answers::new(part))) => {}
+                    // A sender that is gone says the same.
+                    _ = stopped => {}
+                }
+            });
+            // What waits for a lock of the program must not hold up its end.
+            runtime.shutdown_background();
+        };
+        let thread =
+            std::thread::Builder::new().name("zibrato-admin".into()).spawn(run).map_err(Error::Start)?;
+        tracing::info!(%address, "the admin port listens");
+        Ok(Some(Server { address, stop: Some(stop), thread: Some(thread) }))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The thread may have ended before.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, answers: Arc<Answers>) {
+    let mut connections = JoinSet::new();
+    let mut oldest: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    while oldest.len() >= CONNECTIONS {
+                        oldest.pop_front().iter().for_each(AbortHandle::abort);
+                    }
+                    oldest.push_back(connections.spawn(connection(stream, Arc::clone(&answers))));
+                }
+                // Too many open files, mostly.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next() => oldest.retain(|connection| !connection.is_finished()),
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, answers: Arc<Answers>) {
+    let service = service_fn(|request| {
+        let answers = Arc::clone(&answers);
+        async move { Ok::<_, Infallible>(answers.to(&request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // An error means that the other end has gone, was too slow, or speaks something else.
+    let _ = tokio::time::timeout(CONNECTION, served).await;
+}
+
+struct Answers {
+    part: Arc<dyn Part>,
+    metrics: Arc<Told>,
+    status: Arc<Told>,
+}
+
+impl Answers {
+    fn new(part: Arc<dyn Part>) -> Answers {
+        Answers { part, metrics: Arc::default(), status: Arc::default() }
+    }
+
+    async fn to(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        match request.uri().path() {
+            "/healthz" => verdict("healthy", &self.part.troubles()),
+            "/readyz" => {
+                let mut reasons = self.part.troubles();
+                reasons.extend(self.part.lacks());
+                verdict("ready", &reasons)
+            }
+            "/metrics" => {
+                let part = Arc::clone(&self.part);
+                let make = move || exposition(&part.metrics(), part.help());
+                told(self.metrics.get(make).await, METRICS)
+            }
+            "/status" => {
+                let part = Arc::clone(&self.part);
+                told(self.status.get(move || part.status() + "\n").await, JSON)
+            }
+            "/" => plain(StatusCode::OK, INDEX),
+            _ => plain(StatusCode::NOT_FOUND, INDEX),
+        }
+    }
+}
+
+/// An answer that waits for locks, and is made by one thread at a time.
+struct Told {
+    latest: watch::Sender<Option<(Instant, Bytes)>>,
+    is_made: AtomicBool,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Told { latest: watch::Sender::new(None), is_made: AtomicBool::new(false) }
+    }
+}
+
+impl Told {
+    /// The answer; `None` where it cannot be had.
+    async fn get(self: &Arc<Self>, make: impl FnOnce() -> String + Send + 'static) -> Option<Bytes> {
+        let mut latest = self.latest.subscribe();
+        let fresh = |latest: &Option<(Instant, Bytes)>| {
+            latest.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, body)| body.clone())
+        };
+        if let Some(body) = fresh(&latest.borrow_and_update()) {
+            return Some(body);
+        }
+        if !self.is_made.swap(true, AcqRel) {
+            let told = Arc::clone(self);
+            // It goes on when the connection that wanted it is gone: others may wait for it.
+            tokio::task::spawn_blocking(move || {
+                let _made = Made(&told);
+                let body = Bytes::from(make());
+                told.latest.send_replace(Some((Instant::now(), body)));
+            });
+        }
+        tokio::time::timeout(PATIENCE, latest.changed()).await.ok()?.ok()?;
+        latest.borrow().as_ref().map(|(_, body)| body.clone())
+    }
+}
+
+/// Lets the next answer be made, also after a panic.
+struct Made<'a>(&'a Told);
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        self.0.is_made.store(false, Release);
+        if std::thread::panicking() {
+            // Nobody need wait for it.
+            self.0.latest.send_replace(None);
+        }
+    }
+}
+
+fn verdict(word: &str, reasons: &[String]) -> Response<Full<Bytes>> {
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let json = json!({ word: reasons.is_empty(), "reasons": reasons });
+    body(status, JSON, Bytes::from(format!("{json}\n")))
+}
+
+fn told(answer: Option<Bytes>, content_type: &'static str) -> Response<Full<Bytes>> {
+    match answer {
+        Some(answer) => body(StatusCode::OK, content_type, answer),
+        None => plain(StatusCode::SERVICE_UNAVAILABLE, "it takes too long to find out; see /healthz\n"),
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    body(status, PLAIN, Bytes::from_static(text.as_bytes()))
+}
+
+fn body(status: StatusCode, content_type: &'static str, bytes: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
