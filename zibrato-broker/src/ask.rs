@@ -239,7 +239,7 @@ async fn answer(
         match tokio::time::timeout(PATIENCE, socket.send_to(to, Raw::multipart(parts))).await {
             Ok(Ok(())) => add(&shared.counters.answered, 1),
             // Gone, or not reading: whoever still lives asks again.
-            _ => return,
+            _ => return add(&shared.counters.broken, 1),
         }
     }
     let done = Raw::multipart(Message::Done { id, count, cursor }.encode());

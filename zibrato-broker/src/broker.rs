@@ -7,6 +7,7 @@ use std::time::Duration;
 use omq_tokio::{Socket, SocketType};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use zibrato_admin::Liveness;
 use zibrato_core::frame::decode_head;
 use zibrato_core::level;
 
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::gateway;
 use crate::keep::{Effect, Keep};
-use crate::shared::Shared;
+use crate::shared::{Shared, add};
 use crate::sockets::{self, address, listen};
 use crate::store::{Loaded, Store, Written};
 use crate::{ask, intake, pulse, stop};
@@ -24,6 +25,9 @@ use crate::{ask, intake, pulse, stop};
 const ATTEMPTS: usize = 50;
 /// How long a stop may take until everything is on the disk and out.
 const STOPPING: Duration = Duration::from_secs(10);
+
+/// How long a transaction may take until the disk counts as stuck.
+const WRITING: Duration = Duration::from_secs(60);
 
 /// Where a broker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,12 +71,13 @@ impl Broker {
         limits.durable = config.state.is_some();
         let mut keep = Keep::new(boot, limits);
         let mut store = None;
+        let (mut damaged, mut unreadable) = (0, 0);
         if let Some(directory) = config.state.clone() {
             // SQLite waits for the disk, so it stays off the threads that serve sockets.
             let open = move || Store::open(&directory, clock.started_at());
             let opened = tokio::task::spawn_blocking(open).await;
             let (opened, loaded) = opened.map_err(|e| Error::Setup(std::io::Error::other(e)))??;
-            restore(&mut keep, loaded, clock.now());
+            (damaged, unreadable) = (loaded.damaged, restore(&mut keep, loaded, clock.now()));
             store = Some(opened);
         } else {
             tracing::warn!(
@@ -85,8 +90,10 @@ impl Broker {
             Some(port) => Some(legacy_sockets(&config.listen, port).await?),
             None => None,
         };
+        let liveness = Liveness::default();
         let start = |s: Store| {
-            s.start(move |batch| {
+            let writes = liveness.on_demand("writing the state file", WRITING);
+            s.start(writes, move |batch| {
                 // The receiver is gone only when the broker is.
                 let _ = told.send(batch);
             })
@@ -101,10 +108,17 @@ impl Broker {
             legacy_in: legacy.as_ref().map(|l| address(host, l.0)),
             legacy_out: legacy.as_ref().map(|l| address(host, l.0 + 1)),
         };
-        let shared = Arc::new(Shared::new(keep, boot, clock, publish, writer));
+        let shared = Arc::new(Shared::new(keep, boot, clock, publish, writer, liveness.clone()));
+        add(&shared.counters.damaged, damaged);
+        add(&shared.counters.unreadable, unreadable);
         let legacy = legacy.map(|(_, subscribe, publish)| (subscribe, publish));
         let horizon = config.limits.horizon;
         Ok(Broker { shared, addresses, horizon, pull, router, legacy, written })
+    }
+
+    /// What its parts share.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Where it listens.
@@ -181,7 +195,8 @@ fn said_if_panicked<T>(result: Result<T, tokio::task::JoinError>) {
     }
 }
 
-pub(crate) fn restore(keep: &mut Keep, loaded: Loaded, now: u64) {
+/// Takes up what was on the disk; says how many frames of it cannot be read.
+pub(crate) fn restore(keep: &mut Keep, loaded: Loaded, now: u64) -> u64 {
     let (mut frames, mut bad) = (0u64, 0u64);
     for tombstone in loaded.tombstones {
         keep.restore_tombstone(tombstone);
@@ -203,6 +218,7 @@ pub(crate) fn restore(keep: &mut Keep, loaded: Loaded, now: u64) {
     if frames > 0 {
         tracing::info!(frames, instances = keep.instances(), "took up what is in the state file");
     }
+    bad
 }
 
 /// Whether another port may help.

@@ -32,6 +32,8 @@ pub enum Error {
     NoState,
     /// A part of the broker ended by itself.
     Failed,
+    /// The admin port cannot be served.
+    Admin(zibrato_admin::Error),
     /// The signal handlers or the runtime cannot be set up.
     Setup(std::io::Error),
 }
@@ -66,6 +68,7 @@ impl std::fmt::Display for Error {
                 "find a state directory: neither HOME nor XDG_STATE_HOME is set; use --state DIR, or none",
             ),
             Error::Failed => f.write_str("go on: a part of the broker ended by itself, the log says why"),
+            Error::Admin(source) => source.fmt(f),
             Error::Setup(source) => write!(f, "set up the process: {source}"),
         }
     }
@@ -76,6 +79,7 @@ impl std::error::Error for Error {
         match self {
             Error::Listen { source, .. } => Some(source),
             Error::State { source, .. } => Some(&**source),
+            Error::Admin(source) => source.source(),
             Error::Setup(source) => Some(source),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! The sockets of the legacy gateway.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use omq_tokio::{Error, Message, Socket, TrySendError};
 use tokio::time::{Duration, MissedTickBehavior};
@@ -67,6 +68,7 @@ fn take(shared: &Shared, gateway: &mut Gateway, message: &Message) {
 }
 
 async fn emit(shared: &Shared, gateway: &mut Gateway, last: bool) {
+    shared.counters.lines_over.store(gateway.over(), Relaxed);
     for (level, frames) in gateway.sets(shared.clock.now(), last) {
         for frame in frames {
             shared.emit(&level, frame).await;

@@ -15,6 +15,7 @@ pub(crate) fn json(shared: &Shared) -> String {
     let counters = &shared.counters;
     let refused: Map<String, Value> =
         shared.refusals.counts().into_iter().map(|(reason, n)| (reason.into(), n.into())).collect();
+    let disk = shared.disk();
     let keep = shared.keep();
     let counts = keep.counts();
     let levels: Map<String, Value> = keep
@@ -52,6 +53,13 @@ pub(crate) fn json(shared: &Shared) -> String {
         "instances": keep.instances(),
         "slots": keep.slots(),
         "kept_bytes": keep.bytes(),
+        "answers_broken": counters.broken.load(Relaxed),
+        "state_damaged": counters.damaged.load(Relaxed),
+        "state_unreadable": counters.unreadable.load(Relaxed),
+        "state_failures": disk.failures,
+        "state_failing": disk.is_failing,
+        "state_waiting": disk.waiting,
+        "legacy_overflow": counters.lines_over.load(Relaxed),
         "position": keep.position(),
         "frames_in": counters.frames_in.load(Relaxed),
         "bytes_in": counters.bytes_in.load(Relaxed),

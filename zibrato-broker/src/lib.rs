@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod admin;
 mod admit;
 mod ask;
 mod broker;
@@ -25,6 +26,7 @@ mod info;
 mod intake;
 pub mod keep;
 pub mod legacy;
+mod metrics;
 mod options;
 mod own;
 mod program;
@@ -41,5 +43,6 @@ mod trace;
 pub use broker::{Addresses, Broker, run};
 pub use config::Config;
 pub use error::Error;
+pub use metrics::METRICS;
 pub use options::Options;
 pub use program::{main_with, stop_signal};

@@ -38,6 +38,10 @@ pub struct Options {
     #[arg(long, env = "ZIBRATO_MAX_SLOTS", default_value_t = Limits::default().slots)]
     pub max_slots: usize,
 
+    /// The admin port.
+    #[command(flatten)]
+    pub admin: zibrato_admin::Options,
+
     /// Say more (twice: everything).
     #[arg(long, short, env = "ZIBRATO_VERBOSE", action = clap::ArgAction::Count)]
     pub verbose: u8,

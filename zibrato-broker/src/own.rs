@@ -36,7 +36,8 @@ impl Own {
     }
 }
 
-fn rows(shared: &Shared) -> Vec<Row> {
+/// What the broker has counted, as rows.
+pub(crate) fn rows(shared: &Shared) -> Vec<Row> {
     let counters = &shared.counters;
     let mut rows = Rows { shared, rows: Vec::new() };
     rows.counter("frames.in", Tags::none(), counters.frames_in.load(Relaxed));
@@ -46,6 +47,14 @@ fn rows(shared: &Shared) -> Vec<Row> {
     rows.counter("acks", Tags::none(), counters.acks.load(Relaxed));
     rows.counter("asks", Tags::none(), counters.asks.load(Relaxed));
     rows.counter("asks.frames", Tags::none(), counters.answered.load(Relaxed));
+    rows.counter("answers.broken", Tags::none(), counters.broken.load(Relaxed));
+    rows.counter("state.damaged", Tags::none(), counters.damaged.load(Relaxed));
+    rows.counter("state.unreadable", Tags::none(), counters.unreadable.load(Relaxed));
+    let disk = shared.disk();
+    rows.counter("state.failures", Tags::none(), disk.failures);
+    rows.gauge("state.failing", f64::from(u8::from(disk.is_failing)));
+    rows.gauge("state.waiting", disk.waiting as f64);
+    rows.gauge("started", shared.clock.started_at() as f64 / 1e9);
     rows.counter("frames.traced", Tags::none(), counters.traced.load(Relaxed));
     let (told, dropped) = {
         let journal = shared.journal();
@@ -54,6 +63,7 @@ fn rows(shared: &Shared) -> Vec<Row> {
     rows.counter("trace.events", Tags::none(), told);
     rows.counter("trace.dropped", Tags::none(), dropped);
     rows.counter("legacy.lines", Tags::none(), counters.lines_in.load(Relaxed));
+    rows.counter("legacy.overflow", Tags::none(), counters.lines_over.load(Relaxed));
     for (reason, count) in shared.refusals.counts() {
         rows.counter("refused", Tags::new([("reason", reason)]), count);
     }

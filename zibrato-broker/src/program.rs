@@ -2,7 +2,11 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use zibrato_admin::{Part, Server, Watchdog, notify_ready, notify_stopping};
+
+use crate::admin::Admin;
 use crate::broker::Broker;
 use crate::error::Error;
 use crate::options::Options;
@@ -37,11 +41,17 @@ pub fn main_with(options: &Options) -> ExitCode {
 
 async fn serve(options: &Options) -> Result<(), Error> {
     let stop = stop_signal().map_err(Error::Setup)?;
+    let admin = Arc::new(Admin::default());
+    let _server = Server::start(&options.admin, admin.clone()).map_err(Error::Admin)?;
+    let watched = admin.clone();
+    let _watchdog = Watchdog::start(move || watched.troubles()).map_err(Error::Setup)?;
     let broker = Broker::bind(options.config()?).await?;
+    admin.bound(&broker);
     notify_ready();
     broker
         .run(async {
             stop.await;
+            admin.stops();
             notify_stopping();
         })
         .await
@@ -77,27 +87,3 @@ pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
         let _ = tokio::signal::ctrl_c().await;
     })
 }
-
-#[cfg(unix)]
-fn notify_ready() {
-    notify(&[sd_notify::NotifyState::Ready]);
-}
-
-#[cfg(unix)]
-fn notify_stopping() {
-    notify(&[sd_notify::NotifyState::Stopping]);
-}
-
-/// Tells systemd, where it started this process.
-#[cfg(unix)]
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("failed to notify systemd: {error}");
-    }
-}
-
-#[cfg(not(unix))]
-fn notify_ready() {}
-
-#[cfg(not(unix))]
-fn notify_stopping() {}

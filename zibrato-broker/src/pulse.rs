@@ -13,6 +13,8 @@ use crate::shared::Shared;
 use crate::stop::Stop;
 
 const BEAT: Duration = Duration::from_millis(500);
+/// After so long without a beat the broker is stuck.
+const STUCK: Duration = Duration::from_secs(20);
 /// Beats between two rounds of everything else.
 const ROUND: u64 = 2;
 /// Rounds between two clearings of what is too old on the disk.
@@ -23,7 +25,9 @@ pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
     let mut evictions = Evictions::default();
     let mut ticks = tokio::time::interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let turns = shared.liveness.regular("the broker's clock", STUCK);
     for beat in 0u64.. {
+        turns.turned();
         tokio::select! {
             biased;
             () = stop.stopped() => break,

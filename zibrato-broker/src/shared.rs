@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use omq_tokio::{Message, Socket, TrySendError};
+use zibrato_admin::Liveness;
 use zibrato_core::frame::{InstanceId, decode_head};
 use zibrato_core::trace::Journal;
 
 use crate::clock::Clock;
 use crate::keep::{Effect, Keep};
 use crate::refusals::Refusals;
-use crate::store::{Job, Writer};
+use crate::store::{Disk, Job, Writer};
 
 /// Most events of marked rows that are kept, to be sent or for receivers that come late.
 const EVENTS: usize = 10_000;
@@ -33,6 +34,14 @@ pub(crate) struct Counters {
     pub(crate) lines_in: AtomicU64,
     /// Frames of which the rows were decoded, because some are marked for tracing.
     pub(crate) traced: AtomicU64,
+    /// Answers given up because the asker did not take them.
+    pub(crate) broken: AtomicU64,
+    /// Lines of old metrics beyond the limit.
+    pub(crate) lines_over: AtomicU64,
+    /// State files found damaged at the start.
+    pub(crate) damaged: AtomicU64,
+    /// Frames of the state file that could not be read.
+    pub(crate) unreadable: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, n: u64) {
@@ -48,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: Refusals,
     pub(crate) publish: Socket,
     pub(crate) durable: bool,
+    pub(crate) liveness: Liveness,
     keep: Mutex<Keep>,
     journal: Mutex<Journal>,
     writer: Mutex<Option<Writer>>,
@@ -60,6 +70,7 @@ impl Shared {
         clock: Clock,
         publish: Socket,
         writer: Option<Writer>,
+        liveness: Liveness,
     ) -> Self {
         let source = own_source();
         Shared {
@@ -72,6 +83,7 @@ impl Shared {
             refusals: Refusals::default(),
             publish,
             durable: writer.is_some(),
+            liveness,
             keep: Mutex::new(keep),
             writer: Mutex::new(writer),
         }
@@ -135,6 +147,11 @@ impl Shared {
     /// How many records may be given to the disk at the moment.
     pub(crate) fn room(&self) -> usize {
         self.writer().as_ref().map_or(0, Writer::room)
+    }
+
+    /// How the disk does.
+    pub(crate) fn disk(&self) -> Disk {
+        self.writer().as_ref().map(Writer::disk).unwrap_or_default()
     }
 
     pub(crate) fn clear_old(&self, before: u64) {

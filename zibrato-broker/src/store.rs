@@ -4,12 +4,13 @@
 //! synchronisations does not rise with the number of instances that end at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, params};
+use zibrato_admin::Loop;
 use zibrato_core::frame::InstanceId;
 
 use crate::error::Error;
@@ -57,6 +58,8 @@ pub(crate) struct Written {
 pub(crate) struct Loaded {
     pub(crate) frames: Vec<(String, u64, Vec<u8>)>,
     pub(crate) tombstones: Vec<Tombstone>,
+    /// How many files were damaged and moved aside.
+    pub(crate) damaged: u64,
 }
 
 /// The state file, not yet written to by a thread.
@@ -72,7 +75,20 @@ pub(crate) struct Store {
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     waiting: Arc<AtomicUsize>,
+    /// Transactions that failed, and whether the last one did.
+    failures: Arc<(AtomicU64, AtomicBool)>,
     thread: JoinHandle<()>,
+}
+
+/// How the disk does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Disk {
+    /// Records that wait.
+    pub(crate) waiting: usize,
+    /// Transactions that failed.
+    pub(crate) failures: u64,
+    /// Whether the last one did.
+    pub(crate) is_failing: bool,
 }
 
 enum OpenError {
@@ -114,7 +130,7 @@ impl Store {
         tracing::error!(file = %file.display(), moved = %moved.display(), "the state file is damaged ({why}); \
             it was moved aside, and what it held of ended programs is not known any more");
         match Self::try_open(&file) {
-            Ok(opened) => Ok(opened),
+            Ok((store, loaded)) => Ok((store, Loaded { damaged: 1, ..loaded })),
             Err(OpenError::InUse) => Err(Error::StateInUse { file }),
             Err(OpenError::Damaged(e)) => Err(failed(e.into())),
             Err(OpenError::Other(source)) => Err(failed(source)),
@@ -178,10 +194,16 @@ impl Store {
     }
 
     /// Starts the thread; `told` is called on it after every transaction.
-    pub(crate) fn start(mut self, told: impl Fn(Vec<Written>) + Send + 'static) -> std::io::Result<Writer> {
+    pub(crate) fn start(
+        mut self,
+        writes: Loop,
+        told: impl Fn(Vec<Written>) + Send + 'static,
+    ) -> std::io::Result<Writer> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let waiting = Arc::new(AtomicUsize::new(0));
         let done = waiting.clone();
+        let failures: Arc<(AtomicU64, AtomicBool)> = Arc::default();
+        let failed = failures.clone();
         let run = move || {
             let mut said: Option<Instant> = None;
             while let Ok(first) = queue.recv() {
@@ -193,7 +215,12 @@ impl Store {
                     group.push(job);
                 }
                 done.fetch_sub(group.len(), Ordering::Relaxed);
-                let result = self.write(&group);
+                let result = {
+                    let _working = writes.working();
+                    self.write(&group)
+                };
+                failed.0.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
+                failed.1.store(result.is_err(), Ordering::Relaxed);
                 if let Err(error) = &result
                     && said.is_none_or(|at| at.elapsed() >= SAY_EVERY)
                 {
@@ -215,7 +242,7 @@ impl Store {
             }
         };
         let thread = std::thread::Builder::new().name("zibrato-state".into()).spawn(run)?;
-        Ok(Writer { jobs, waiting, thread })
+        Ok(Writer { jobs, waiting, failures, thread })
     }
 
     pub(crate) fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
@@ -288,6 +315,16 @@ impl Writer {
     /// How many more jobs the disk should be given at the moment.
     pub(crate) fn room(&self) -> usize {
         WAITING.saturating_sub(self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// How it does.
+    pub(crate) fn disk(&self) -> Disk {
+        let (failures, is_failing) = &*self.failures;
+        Disk {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            failures: failures.load(Ordering::Relaxed),
+            is_failing: is_failing.load(Ordering::Relaxed),
+        }
     }
 
     /// Waits until everything has been written.

@@ -32,6 +32,7 @@ pub struct Gateway {
     levels: HashMap<Arc<str>, Level>,
     metrics: usize,
     overflowing: bool,
+    over: u64,
 }
 
 #[derive(Debug)]
@@ -65,7 +66,7 @@ struct Metric {
 impl Gateway {
     /// A gateway with all totals at zero; `source` is that of its frames, lines bring their own.
     pub fn new(instance: InstanceId, source: String) -> Self {
-        Gateway { instance, source, levels: HashMap::new(), metrics: 0, overflowing: false }
+        Gateway { instance, source, levels: HashMap::new(), metrics: 0, overflowing: false, over: 0 }
     }
 
     /// Adds a line.
@@ -102,6 +103,7 @@ impl Gateway {
             return metric.add(line.reading);
         }
         if self.metrics >= limits::METRICS {
+            self.over += 1;
             if !self.overflowing {
                 self.overflowing = true;
                 tracing::error!(
@@ -118,6 +120,11 @@ impl Gateway {
         level.metrics.insert(key, metric);
         self.metrics += 1;
         Ok(())
+    }
+
+    /// How many lines were only counted, because there are too many metrics.
+    pub fn over(&self) -> u64 {
+        self.over
     }
 
     /// Whether so many points wait that they should be sent at once.
