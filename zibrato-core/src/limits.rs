@@ -64,6 +64,21 @@ pub fn check_level(level: &str) -> Result<(), BadName> {
     if level == crate::level::BEAT { Err(BadName::Reserved) } else { Ok(()) }
 }
 
+/// Reads a number of bytes, which may end with K, M or G (powers of 1024).
+///
+/// ```
+/// use zibrato_core::limits::parse_bytes;
+/// assert_eq!((parse_bytes("2k"), parse_bytes("512M"), parse_bytes("1.5G")), (Some(2048), Some(512 << 20), None));
+/// ```
+pub fn parse_bytes(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text.get(digits.len()..)?.trim();
+    let units = [("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30)];
+    let factor = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1;
+    digits.parse::<usize>().ok()?.checked_mul(factor)
+}
+
 fn check(name: &str, limit: usize, forbidden: impl Fn(char) -> bool) -> Result<(), BadName> {
     if name.is_empty() {
         return Err(BadName::Empty);

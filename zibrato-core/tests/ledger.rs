@@ -146,11 +146,9 @@ fn a_held_frame_is_as_much_older() {
     assert_eq!(totals(&mut ledger), [], "it began and was held before the worker listened");
     ledger.merge("debug", complete(1, SECOND, vec![counter("a", 5)]), at(NOW));
     assert_eq!(totals(&mut ledger), one("a", 5));
-    assert!(!ledger.merge(
-        "debug",
-        complete(2, SECOND, vec![counter("a", 9)]),
-        Arrival { now: NOW, held: HORIZON + 1 }
-    ));
+    let too_old = Arrival { now: NOW, held: HORIZON + 1 };
+    let merged = ledger.merge("debug", complete(2, SECOND, vec![counter("a", 9)]), too_old);
+    assert_eq!(merged, Merged::TooOld);
     assert_eq!((totals(&mut ledger), ledger.counts().too_old), (vec![], 1));
 }
 

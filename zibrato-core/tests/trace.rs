@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use zibrato_core::frame::{Flags, Frame, InstanceId, Kind, State, Tags, Total, decode};
-use zibrato_core::ledger::{Arrival, Ledger, Settled, Slacks};
+use zibrato_core::ledger::{Arrival, Ledger, Merged, Settled, Slacks};
 use zibrato_core::level::{self, Levels};
 use zibrato_core::publish::{Publisher, Set};
 use zibrato_core::registry::{self, Counter, Id, MetricSpec, Reading, Site, TRACE};
@@ -152,7 +152,7 @@ fn a_settlement_names_the_marked_rows_that_it_follows_from() {
     let arrival = Arrival { now: 20 * SECOND, held: 0 };
     let (first, second, third) = (sent(1, 10), sent(2, 11), sent(3, 12));
     let merge = |ledger: &mut Ledger, frame: &Frame| {
-        assert!(ledger.merge("info", frame.clone(), arrival));
+        assert_eq!(ledger.merge("info", frame.clone(), arrival), Merged::Taken { beyond: 0 });
         ledger.take_received().iter().map(|mark| mark.number).collect::<Vec<_>>()
     };
     assert_eq!(merge(&mut ledger, &first), [1]);

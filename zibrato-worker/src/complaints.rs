@@ -19,6 +19,11 @@ struct Complaint {
 impl Complaints {
     /// Counts something bad for a reason out of a small number of reasons.
     pub(crate) fn add(&mut self, reason: &str, times: u64) {
+        self.add_from(reason, times, None);
+    }
+
+    /// The same, and whose it is: the last one is named.
+    pub(crate) fn add_from(&mut self, reason: &str, times: u64, from: Option<&str>) {
         let complaint = match self.0.get_mut(reason) {
             Some(complaint) => complaint,
             None => self.0.entry(reason.into()).or_default(),
@@ -26,7 +31,7 @@ impl Complaints {
         complaint.count += times;
         complaint.untold += times;
         if complaint.told.is_none_or(|told| told.elapsed() >= EVERY) {
-            tracing::warn!(reason, times = complaint.untold, "what came from a broker cannot be used");
+            tracing::warn!(reason, times = complaint.untold, from, "what came from a broker cannot be used");
             (complaint.untold, complaint.told) = (0, Some(Instant::now()));
         }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
+use zibrato_core::ledger::Limits;
 use zibrato_core::level::Levels;
 use zibrato_transport::Broker;
 
@@ -40,6 +41,12 @@ pub struct Options {
     /// How many unsent batches may wait in the state directory
     #[arg(long, env = "ZIBRATO_OUTBOX_LIMIT", default_value = "1000", value_name = "BATCHES", value_parser = some)]
     pub outbox_limit: usize,
+    /// How much memory totals may take, about: a number, also with K, M or G; no one program gets more than half
+    #[arg(long, env = "ZIBRATO_MAX_BYTES", default_value = "512M", value_name = "BYTES", value_parser = bytes)]
+    pub max_bytes: usize,
+    /// How many programs may be remembered, each level of one for itself; no one source gets more than half
+    #[arg(long, env = "ZIBRATO_MAX_INSTANCES", default_value = "100000", value_name = "N", value_parser = some)]
+    pub max_instances: usize,
     /// Send only these: NAME, NAME{TAG=VALUE,...} or {TAG=VALUE,...}, where * and ? stand for others; `;` between two
     #[arg(long, env = "ZIBRATO_KEEP", value_name = "SELECTOR", value_delimiter = ';', help_heading = SHAPE)]
     pub keep: Vec<Selector>,
@@ -74,6 +81,8 @@ impl Default for Options {
             verbose: 0,
             shard: Shard::WHOLE,
             outbox_limit: 1000,
+            max_bytes: Limits::default().bytes,
+            max_instances: Limits::default().instances,
             keep: Vec::new(),
             drop: Vec::new(),
             rename: Vec::new(),
@@ -155,8 +164,13 @@ fn some(text: &str) -> Result<usize, String> {
     match text.trim().parse() {
         Ok(0) => Err("it must be at least 1".into()),
         Ok(number) => Ok(number),
-        Err(_) => Err(format!("{text:?} is no number of batches")),
+        Err(_) => Err(format!("{text:?} is no number")),
     }
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    zibrato_core::limits::parse_bytes(text)
+        .ok_or_else(|| format!("{text:?} is no size; write something like 512M or 2G"))
 }
 
 #[cfg(test)]

@@ -109,6 +109,8 @@ impl Own {
             ("point_repeats", counts.point_repeats),
             ("points_lost", counts.points_lost),
             ("backwards", counts.backwards),
+            ("rows_beyond", counts.rows_beyond),
+            ("frames_beyond", counts.frames_beyond),
         ];
         merged.into_iter().for_each(|(name, total)| add(name, None, total));
         complaints.counts().for_each(|(reason, total)| add("refused", Some(reason), total));

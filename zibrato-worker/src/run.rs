@@ -14,8 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::Instrument;
 use zibrato_core::ask::Message;
 use zibrato_core::clock;
-use zibrato_core::frame::{Frame, decode};
-use zibrato_core::ledger::Arrival;
+use zibrato_core::frame::{Frame, InstanceId, decode};
+use zibrato_core::ledger::{Arrival, Limits, Merged};
 use zibrato_core::level::{self, Levels};
 use zibrato_transport::{Asker, Broker, Event};
 
@@ -109,7 +109,8 @@ async fn run_in<B: Backend>(
 ) -> Result<(), Error> {
     let brokers = options.brokers()?;
     let fresh = Rules::default().fresh.max(2 * options.flush.as_nanos() as u64);
-    let rules = Rules { outbox_limit: options.outbox_limit, fresh, ..Rules::default() };
+    let limits = Limits { bytes: options.max_bytes, instances: options.max_instances };
+    let rules = Rules { outbox_limit: options.outbox_limit, fresh, limits, ..Rules::default() };
     let shape = options.shape()?;
     let (directory, levels, shard) = (directory.to_path_buf(), options.levels.clone(), options.shard);
     let (mut settler, backend) = blocking(move || {
@@ -205,6 +206,24 @@ struct Held {
     arrival: Arrival,
     answers: Option<Answers>,
     size: usize,
+}
+
+/// Whose frame it is, for people.
+struct Whose {
+    instance: InstanceId,
+    source: String,
+}
+
+impl Whose {
+    fn of(frame: &Frame) -> Self {
+        Whose { instance: frame.head.instance, source: frame.head.source.clone() }
+    }
+}
+
+impl std::fmt::Display for Whose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "instance {} of {}", self.instance, self.source)
+    }
 }
 
 /// Which broker's answer to which question a frame belongs to, and its number in there.
@@ -316,8 +335,9 @@ impl<B: Backend> Work<B> {
                 };
                 settler.learn(&frame, &*backend);
             }
+            let whose = Whose::of(&frame);
             let merged = settler.merge_known(level, frame, arrival);
-            return self.merged(merged, answers);
+            return self.merged(&whose, merged, answers);
         }
         self.kept(answers);
         Ok(())
@@ -328,18 +348,35 @@ impl<B: Backend> Work<B> {
         while let Some(Held { level, frame, arrival, answers, size }) = self.held.pop_front() {
             self.held_bytes -= size;
             let Some(settler) = &mut self.settler else { return Ok(()) };
+            let whose = Whose::of(&frame);
             let merged = settler.merge(&level, frame, arrival, backend);
-            self.merged(merged, answers)?;
+            self.merged(&whose, merged, answers)?;
         }
         Ok(())
     }
 
     /// Takes note of what became of a frame. One of which the settled totals cannot be read is as good as lost: it
-    /// is asked for again.
-    fn merged(&mut self, merged: Result<bool, Error>, answers: Option<Answers>) -> Result<(), Error> {
+    /// is asked for again; so is one for which there is no room.
+    fn merged(
+        &mut self,
+        whose: &Whose,
+        merged: Result<Merged, Error>,
+        answers: Option<Answers>,
+    ) -> Result<(), Error> {
         match merged {
-            Ok(true) => {}
-            Ok(false) => self.complaints.add("frame: too old", 1),
+            Ok(Merged::Taken { beyond: 0 }) => {}
+            Ok(Merged::Taken { beyond }) => {
+                self.complaints.add_from(
+                    "row: no room for more of one instance",
+                    beyond,
+                    Some(&whose.to_string()),
+                );
+            }
+            Ok(Merged::TooOld) => self.complaints.add("frame: too old", 1),
+            Ok(Merged::NoRoom) => {
+                self.complaints.add_from("frame: no room for more instances", 1, Some(&whose.to_string()));
+                return Ok(());
+            }
             failed => return self.disk.tolerate(failed).map(drop),
         }
         self.kept(answers);
@@ -425,6 +462,7 @@ impl<B: Backend> Work<B> {
                 if answered {
                     settler.run(elapsed.as_nanos() as u64);
                 }
+                settler.make_room();
                 settler.first_sights()
             })
             .await;

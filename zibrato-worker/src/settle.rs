@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use zibrato_core::frame::Frame;
-use zibrato_core::ledger::{Arrival, Counts, Delta, HORIZON, Ledger, Settlement, Slacks};
+use zibrato_core::ledger::{Arrival, Counts, Delta, HORIZON, Ledger, Limits, Merged, Settlement, Slacks};
 use zibrato_core::level::Levels;
 use zibrato_core::trace::Verdict;
 
@@ -22,6 +22,8 @@ use crate::trace::Tracing;
 const SECOND: u64 = 1_000_000_000;
 /// How long settled totals stay in memory that is not heard of, on the forgetting clock.
 const IDLE: u64 = 600 * SECOND;
+/// The same while memory is short.
+const IDLE_IF_SHORT: u64 = 60 * SECOND;
 /// How much longer than the horizon retired metrics are kept; frames with them are refused by then.
 const RETIRED: u64 = 24 * 3600 * SECOND;
 
@@ -38,6 +40,8 @@ pub struct Rules {
     pub outbox_limit: usize,
     /// How old a gauge may be to be sent as its current value; a minute by default.
     pub fresh: u64,
+    /// How much may be in memory.
+    pub limits: Limits,
 }
 
 impl Default for Rules {
@@ -48,6 +52,7 @@ impl Default for Rules {
             oldest: HORIZON,
             outbox_limit: 1000,
             fresh: 60 * SECOND,
+            limits: Limits::default(),
         }
     }
 }
@@ -121,7 +126,9 @@ impl Settler {
             state.save_since(&settled.since)?;
         }
         Ok(Settler {
-            ledger: Ledger::new(settled, rules.slacks, rules.horizon).with_oldest(rules.oldest),
+            ledger: Ledger::new(settled, rules.slacks, rules.horizon)
+                .with_oldest(rules.oldest)
+                .with_limits(rules.limits),
             dealer: Dealer::new(state.shard()),
             dead_letters: DeadLetters::new(state.directory()),
             last_time: state.last_time()?,
@@ -179,7 +186,7 @@ impl Settler {
         self.dealer.learn(&frame.rows, backend);
     }
 
-    /// Merges a frame, after the backend was asked for series that are new; false if it was too old.
+    /// Merges a frame, after the backend was asked for series that are new.
     ///
     /// # Errors
     /// When what had been settled of its instance cannot be read.
@@ -189,7 +196,7 @@ impl Settler {
         frame: Frame,
         arrival: Arrival,
         backend: &B,
-    ) -> Result<bool, Error> {
+    ) -> Result<Merged, Error> {
         self.learn(&frame, backend);
         self.merge_known(level, frame, arrival)
     }
@@ -200,9 +207,10 @@ impl Settler {
         level: &str,
         mut frame: Frame,
         arrival: Arrival,
-    ) -> Result<bool, Error> {
+    ) -> Result<Merged, Error> {
         let origin = self.ledger.origin(frame.head.instance, level);
         if !self.ledger.knows(&origin)
+            && self.ledger.has_room_for(&frame.head.source)
             && let Some(entry) = self.state.recall(&origin)?
         {
             self.ledger.recall(origin, entry);
@@ -311,6 +319,13 @@ impl Settler {
     /// Moves the forgetting clock on by time in which every broker answered.
     pub fn run(&mut self, elapsed: u64) {
         self.ledger.run(elapsed);
+    }
+
+    /// Frees memory of what has not been heard for a while, if it is short.
+    pub(crate) fn make_room(&mut self) {
+        if self.ledger.is_short_of_room() {
+            self.ledger.release(IDLE_IF_SHORT);
+        }
     }
 
     /// Forgets what has not been heard for longer than the horizon, and frees memory; returns how many instances

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::room::{self, Room};
 use super::{Horizon, Sequences, SettledEntry, SettledRow, Slacks};
 use crate::frame::{Flags, Frame, Gauge, Head, Key, Point, Row, Span, Spread, State};
 use crate::trace::{Event, Mark};
@@ -42,6 +43,8 @@ pub(super) struct WholeSet {
     pub(super) sent: u64,
     pub(super) rows: HashMap<Key, SettledRow>,
     pub(super) points: u64,
+    /// What its rows cost beside those that the entry has anyway.
+    held: usize,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +52,9 @@ struct OpenSet {
     parts: BTreeSet<u32>,
     rows: HashMap<Key, SettledRow>,
     points: u64,
+    held: usize,
+    /// Whether rows of it were not taken; then nothing can start from it.
+    beyond: bool,
 }
 
 /// What first sight makes of an instance that has not been settled before.
@@ -69,10 +75,16 @@ pub(super) struct Outcome {
     pub(super) conflicts: u64,
     pub(super) point_repeats: u64,
     pub(super) points_lost: u64,
+    /// Rows that were not taken because the instance holds its share already.
+    pub(super) beyond: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// Whose instance it is, as its first frame said.
+    pub(super) source: Arc<str>,
+    /// What it costs, in bytes, about.
+    pub(super) held: usize,
     pub(super) rows: HashMap<Key, Slot>,
     /// When the totals were zero, on the receiver's clock: the minimum over all frames.
     pub(super) start: u64,
@@ -101,8 +113,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(source: Arc<str>, held: usize) -> Self {
         Entry {
+            source,
+            held,
             rows: HashMap::new(),
             start: u64::MAX,
             sequence: 0,
@@ -129,6 +143,7 @@ impl Entry {
         rows: Vec<Row>,
         received: u64,
         settled: Option<&SettledEntry>,
+        room: &mut Room,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         // Only durations of either clock are used, never times of both.
@@ -151,8 +166,11 @@ impl Entry {
                     let known = settled.is_some_and(|s| s.points.contains(point.number));
                     if known || self.points.contains_key(&point.number) {
                         outcome.point_repeats += 1;
-                    } else {
+                    } else if room.take(&mut self.held, room::ITEM + room::of_key(&row.key)) {
                         self.points.insert(point.number, (row.key, point, row.event));
+                    } else {
+                        outcome.beyond += 1;
+                        outcome.points_lost += 1;
                     }
                 }
                 // Descriptions are kept by name, in the ledger.
@@ -160,20 +178,28 @@ impl Entry {
                 state => {
                     let was = settled.and_then(|s| s.rows.get(&row.key)).map_or(0, |row| row.sequence);
                     let key = part.is_some().then(|| row.key.clone());
-                    let state = self.merge_row(head, row.key, state, received, was, &mut outcome);
-                    if let (Some(part), Some(key)) = (&mut part, key)
-                        && is_settled_by_row(&state)
-                    {
+                    let state = self.merge_row(head, row.key, state, received, was, room, &mut outcome);
+                    let Some(state) = state else { continue };
+                    let (Some(part), Some(key)) = (&mut part, key) else { continue };
+                    if !is_settled_by_row(&state) {
+                        continue;
+                    }
+                    let costs = room::ITEM + room::of_state(&state);
+                    if room.take(&mut self.held, costs) {
+                        part.held += costs;
                         part.rows.insert(key, SettledRow { sequence: head.sequence, state, retired: None });
+                    } else {
+                        outcome.beyond += 1;
                     }
                 }
             }
         }
+        let lacks_rows = outcome.beyond > 0;
         while self.points.len() > POINTS {
             self.points.pop_first();
             outcome.points_lost += 1;
         }
-        self.add_part(head, part, received);
+        self.add_part(head, part, lacks_rows, received, room);
         outcome
     }
 
@@ -183,6 +209,7 @@ impl Entry {
         level: &Arc<str>,
         frame: &Frame,
         settled: Option<&SettledEntry>,
+        room: &mut Room,
     ) -> (Vec<Arc<Mark>>, u64) {
         let (mut news, mut lost) = (Vec::new(), 0);
         let Head { instance, sequence, .. } = frame.head;
@@ -195,7 +222,7 @@ impl Entry {
                 continue;
             }
             let mark = Arc::new(mark);
-            if self.waiting_marks < MARKS {
+            if self.waiting_marks < MARKS && room.take(&mut self.held, of_mark(&mark)) {
                 self.waiting_marks += 1;
                 self.marks.entry(mark.key.clone()).or_default().push(mark.clone());
             } else {
@@ -207,13 +234,21 @@ impl Entry {
         (news, lost)
     }
 
-    /// Gives up the marked rows that are settled: all but those of metrics that stay to be.
-    pub(super) fn settle_marks(&mut self, open: &HashMap<&Key, ()>) {
-        self.marks.retain(|key, _| open.contains_key(key));
+    /// Gives up the marked rows that are settled: all but those of metrics that stay to be. Tells what they had cost.
+    pub(super) fn settle_marks(&mut self, open: &HashMap<&Key, ()>) -> usize {
+        let mut costs = 0;
+        self.marks.retain(|key, marks| {
+            let stay = open.contains_key(key);
+            costs += if stay { 0 } else { marks.iter().map(|mark| of_mark(mark)).sum() };
+            stay
+        });
         self.waiting_marks = self.marks.values().map(Vec::len).sum();
+        costs
     }
 
-    /// Merges a row, and gives its state back, as one piece of memory with the slot's where they are equal.
+    /// Merges a row, and gives its state back, as one piece of memory with the slot's where they are equal; nothing
+    /// where there is no room for it.
+    #[expect(clippy::too_many_arguments, reason = "they are what is known of the row")]
     fn merge_row(
         &mut self,
         head: &Head,
@@ -221,14 +256,19 @@ impl Entry {
         state: State,
         received: u64,
         settled: u64,
+        room: &mut Room,
         outcome: &mut Outcome,
-    ) -> Arc<State> {
+    ) -> Option<Arc<State>> {
         let sequence = head.sequence;
         let (state, span) = without_extremes(state);
         let on_own_clock = |at: u64| received.saturating_sub(head.sent_at.saturating_sub(at));
         let set_at = if let State::Gauge(gauge) = &state { on_own_clock(gauge.set_at) } else { 0 };
         let retired = head.flags.has(Flags::RETIRED).then(|| on_own_clock(key.born));
         let Some(slot) = self.rows.get_mut(&key) else {
+            if !room.take(&mut self.held, room::of_row(&key, &state)) {
+                outcome.beyond += 1;
+                return None;
+            }
             // A metric that was not in the newest complete set had no values before it.
             let floor = if sequence > self.complete { settled.max(self.complete) } else { settled };
             let state = Arc::new(state);
@@ -236,9 +276,14 @@ impl Entry {
                 Slot { sequence, state: state.clone(), floor, span: None, set_at, received, retired };
             slot.add_span(span, sequence);
             self.rows.insert(key, slot);
-            return state;
+            return Some(state);
         };
         let equal = *slot.state == state;
+        let more = room::of_state(&state).saturating_sub(room::of_state(&slot.state));
+        if !equal && !room.take(&mut self.held, more) {
+            outcome.beyond += 1;
+            return None;
+        }
         if sequence != slot.sequence {
             slot.add_span(span, sequence);
         } else if !equal {
@@ -251,48 +296,78 @@ impl Entry {
             (slot.set_at, slot.received) = (set_at, received);
             slot.retired = retired.or(slot.retired);
         }
-        state
+        Some(state)
     }
 
-    /// Notes that a part has come; `rows` is what a baseline would have of it, where one may be needed.
-    fn add_part(&mut self, head: &Head, rows: Option<WholeSet>, received: u64) {
+    /// Notes that a part has come; `rows` is what a baseline would have of it, where one may be needed, and
+    /// `lacks_rows` says that it has more.
+    fn add_part(
+        &mut self,
+        head: &Head,
+        rows: Option<WholeSet>,
+        lacks_rows: bool,
+        received: u64,
+        room: &mut Room,
+    ) {
         let sequence = head.sequence;
         if head.parts > 1 && (rows.is_some() || !self.whole.contains(sequence)) {
             let set = self.open.entry(sequence).or_default();
             set.parts.insert(head.part);
+            set.beyond |= lacks_rows;
             if let Some(rows) = rows {
                 set.rows.extend(rows.rows);
                 set.points = set.points.max(rows.points);
+                set.held += rows.held;
             }
             if set.parts.len() as u64 == u64::from(head.parts)
-                && let Some(OpenSet { rows, points, .. }) = self.open.remove(&sequence)
+                && let Some(OpenSet { rows, points, held, beyond, .. }) = self.open.remove(&sequence)
             {
-                let rows = head.is_complete().then_some(WholeSet { rows, points, ..WholeSet::default() });
-                self.add_whole(head, rows, received);
+                let set = WholeSet { rows, points, held, ..WholeSet::default() };
+                self.add_whole(head, head.is_complete().then_some(set), beyond, received, room);
             }
             while self.open.len() > OPEN_SETS {
-                self.open.pop_first();
+                let dropped = self.open.pop_first().map_or(0, |(_, set)| set.held);
+                room.give(&mut self.held, dropped);
             }
         } else if head.parts == 1 {
-            self.add_whole(head, rows, received);
+            self.add_whole(head, rows, lacks_rows, received, room);
         }
     }
 
-    fn add_whole(&mut self, head: &Head, rows: Option<WholeSet>, received: u64) {
+    fn add_whole(
+        &mut self,
+        head: &Head,
+        rows: Option<WholeSet>,
+        lacks_rows: bool,
+        received: u64,
+        room: &mut Room,
+    ) {
         let sequence = head.sequence;
         self.whole.insert(sequence);
         self.whole.drop_lowest(GAPS);
         if head.is_complete() {
             self.complete = self.complete.max(sequence);
-            self.open.retain(|&other, _| other > sequence);
+            let mut dropped = 0;
+            self.open.retain(|&other, set| {
+                dropped += if other > sequence { 0 } else { set.held };
+                other > sequence
+            });
+            room.give(&mut self.held, dropped);
         }
         let Some(rows) = rows else { return };
         let (newest, sent) = self.newest.as_ref().map_or((0, 0), |set| (set.sequence, set.sent));
-        if sequence >= newest {
-            let sent = if sequence == newest { sent.max(received) } else { received };
-            let set = Arc::new(WholeSet { sequence, sent, ..rows });
-            self.first.get_or_insert_with(|| set.clone());
-            self.newest = Some(set);
+        // A metric that such a set does not have would later seem to be a new one, whose whole total counts.
+        if sequence < newest || lacks_rows {
+            room.give(&mut self.held, rows.held);
+            return;
+        }
+        let sent = if sequence == newest { sent.max(received) } else { received };
+        let set = Arc::new(WholeSet { sequence, sent, ..rows });
+        let first = self.first.get_or_insert_with(|| set.clone());
+        if let Some(old) = self.newest.replace(set)
+            && !Arc::ptr_eq(&old, first)
+        {
+            room.give(&mut self.held, old.held);
         }
     }
 
@@ -323,10 +398,16 @@ impl Entry {
         slot.sequence <= base.sequence && slot.retired.is_none_or(old)
     }
 
-    /// Gives up what is kept only for first sight.
-    pub(super) fn forget_baselines(&mut self) {
-        (self.first, self.newest) = (None, None);
-        self.open.values_mut().for_each(|set| set.rows = HashMap::new());
+    /// Gives up what is kept only for first sight; what that had cost.
+    pub(super) fn forget_baselines(&mut self) -> usize {
+        let (first, newest) = (self.first.take(), self.newest.take());
+        let others = newest.filter(|newest| first.as_ref().is_none_or(|first| !Arc::ptr_eq(first, newest)));
+        let mut costs = first.iter().chain(&others).map(|set| set.held).sum();
+        for set in self.open.values_mut() {
+            set.rows = HashMap::new();
+            costs += std::mem::take(&mut set.held);
+        }
+        costs
     }
 
     /// The extremes of the values between what has been settled and a slot, if every frame in between has come.
@@ -347,6 +428,10 @@ impl Slot {
             }
         });
     }
+}
+
+fn of_mark(mark: &Mark) -> usize {
+    room::ITEM + room::of_key(&mark.key)
 }
 
 /// Whether a settled row must be kept for a metric with this state.

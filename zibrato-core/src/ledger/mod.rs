@@ -6,6 +6,7 @@
 
 mod difference;
 mod entry;
+mod room;
 mod sequences;
 mod settle;
 mod settled;
@@ -18,8 +19,10 @@ use crate::frame::{Description, Flags, Frame, State};
 use crate::level::TRACE;
 use crate::trace::Mark;
 use entry::Entry;
+use room::Room;
 
 pub use difference::Change;
+pub use room::Limits;
 pub use sequences::Sequences;
 pub use settle::{Delta, EntryChange, Settlement, Settling};
 pub use settled::{Horizon, Origin, Settled, SettledEntry, SettledRow};
@@ -27,6 +30,8 @@ pub use since::Since;
 
 /// Most descriptions that are kept.
 const DESCRIPTIONS: usize = 100_000;
+/// Most levels of which anything is merged.
+const LEVELS: usize = 1000;
 
 /// By how much times may be wrong, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,20 @@ pub struct Arrival {
     pub held: u64,
 }
 
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merged {
+    /// It was merged, as far as there was room for its rows.
+    Taken {
+        /// How many of its rows were not taken because the instance holds its share already.
+        beyond: u64,
+    },
+    /// It was refused because it had been held for too long.
+    TooOld,
+    /// It was refused because there is no room for one more instance.
+    NoRoom,
+}
+
 /// What has been counted since the ledger was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -78,6 +97,11 @@ pub struct Counts {
     pub marks_lost: u64,
     /// Totals that never fall, but fell; they are passed over until they are back.
     pub backwards: u64,
+    /// Rows that were not taken because their instance holds its share of the [room](Limits) already. Totals are
+    /// right again once one is taken.
+    pub rows_beyond: u64,
+    /// Frames of instances for which there is no room.
+    pub frames_beyond: u64,
 }
 
 /// The totals of all instances, as far as they have been heard, and as far as they have been settled.
@@ -92,6 +116,7 @@ pub struct Ledger {
     horizon: u64,
     oldest: u64,
     counts: Counts,
+    room: Room,
     tracing: bool,
     received: Vec<Arc<Mark>>,
 }
@@ -109,6 +134,7 @@ impl Ledger {
             horizon,
             oldest: HORIZON,
             counts: Counts::default(),
+            room: Room::new(Limits::default()),
             tracing: false,
             received: Vec::new(),
         }
@@ -118,6 +144,21 @@ impl Ledger {
     /// default, which is as long as brokers hold them.
     pub fn with_oldest(self, oldest: u64) -> Self {
         Ledger { oldest, ..self }
+    }
+
+    /// The same, with other [limits](Limits) than the default ones; to be told before anything is merged.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Ledger { room: Room::new(limits), ..self }
+    }
+
+    /// About how many bytes are held in memory.
+    pub fn bytes(&self) -> usize {
+        self.room.used()
+    }
+
+    /// Whether most of the room is used.
+    pub fn is_short_of_room(&self) -> bool {
+        self.room.is_short()
     }
 
     /// Whether to take notice of rows that are marked for tracing; not unless set. Then
@@ -167,7 +208,9 @@ impl Ledger {
             Some(level) => level.clone(),
             None => {
                 let level: Arc<str> = level.into();
-                self.levels.insert(level.clone());
+                if self.levels.len() < LEVELS {
+                    self.levels.insert(level.clone());
+                }
                 level
             }
         };
@@ -179,16 +222,27 @@ impl Ledger {
         self.entries.contains_key(origin) || self.settled.entries.contains_key(origin)
     }
 
+    /// Whether there is room for an instance of a source that is not in memory.
+    pub fn has_room_for(&self, source: &str) -> bool {
+        self.room.has_place(source)
+    }
+
     /// Puts what had been settled of an instance back into memory, before its next frame is merged.
     pub fn recall(&mut self, origin: Origin, entry: SettledEntry) {
         self.settled.entries.insert(origin, entry);
     }
 
-    /// Merges a frame that came under `level`; false if it was refused because it had been held for too long.
-    pub fn merge(&mut self, level: &str, frame: Frame, arrival: Arrival) -> bool {
+    /// Merges a frame that came under `level`.
+    pub fn merge(&mut self, level: &str, frame: Frame, arrival: Arrival) -> Merged {
         if arrival.held > self.oldest {
             self.counts.too_old += 1;
-            return false;
+            return Merged::TooOld;
+        }
+        let origin = self.origin(frame.head.instance, level);
+        let is_known = self.entries.contains_key(&origin);
+        if !is_known && (!self.has_room_for(&frame.head.source) || !self.levels.contains(level)) {
+            self.counts.frames_beyond += 1;
+            return Merged::NoRoom;
         }
         for row in &frame.rows {
             if let State::Description(description) = &row.state
@@ -198,24 +252,30 @@ impl Ledger {
                 self.descriptions.insert(row.key.name.clone(), description.clone());
             }
         }
-        let origin = self.origin(frame.head.instance, level);
         let settled = self.settled.entries.get_mut(&origin);
         let ran = self.settled.ran;
         let settled = settled.map(|settled| {
             settled.heard = ran;
             &*settled
         });
-        let entry = self.entries.entry(origin.clone()).or_insert_with(Entry::new);
+        let room = &mut self.room;
+        let entry = self.entries.entry(origin.clone()).or_insert_with(|| {
+            let source: Arc<str> = frame.head.source.as_str().into();
+            let mut held = room.enter(&source);
+            // What was recalled is there, whether there is room for it or not.
+            room.add(&mut held, settled.map_or(0, room::of_settled));
+            Entry::new(source, held)
+        });
         entry.heard = ran;
         if self.tracing && frame.head.flags.has(Flags::TRACED) && &*origin.level != TRACE {
-            let (received, lost) = entry.mark(&origin.level, &frame, settled);
+            let (received, lost) = entry.mark(&origin.level, &frame, settled, room);
             self.received.extend(received);
             self.counts.marks_lost += lost;
         }
         let Frame { head, rows } = frame;
         entry.ended |= head.flags.has(Flags::LAST);
         let received = arrival.now.saturating_sub(arrival.held);
-        let outcome = entry.merge(&head, rows, received, settled);
+        let outcome = entry.merge(&head, rows, received, settled, room);
         self.dirty.insert(origin);
         self.counts.frames += 1;
         self.counts.gaps = self.counts.gaps.saturating_add(outcome.skipped);
@@ -223,7 +283,8 @@ impl Ledger {
         self.counts.conflicts += outcome.conflicts;
         self.counts.point_repeats += outcome.point_repeats;
         self.counts.points_lost += outcome.points_lost;
-        true
+        self.counts.rows_beyond += outcome.beyond;
+        Merged::Taken { beyond: outcome.beyond }
     }
 
     /// Moves the forgetting clock on; to be called only for time in which every broker answered.
@@ -266,17 +327,20 @@ impl Ledger {
     pub fn forget(&mut self, gone: &[Origin], horizon: Option<Horizon>) {
         for origin in gone {
             self.settled.entries.remove(origin);
-            self.entries.remove(origin);
+            if let Some(entry) = self.entries.remove(origin) {
+                self.room.leave(&entry.source, entry.held);
+            }
         }
         self.settled.horizon = horizon;
         // What could never be settled leaves nothing behind: whenever it is heard again, it is as old as before.
         let settled = &self.settled;
-        let (dirty, horizon) = (&mut self.dirty, self.horizon);
+        let (dirty, horizon, room) = (&mut self.dirty, self.horizon, &mut self.room);
         self.entries.retain(|origin, entry| {
             let keep =
                 settled.entries.contains_key(origin) || settled.ran.saturating_sub(entry.heard) <= horizon;
             if !keep {
                 dirty.remove(origin);
+                room.leave(&entry.source, entry.held);
             }
             keep
         });
@@ -285,22 +349,45 @@ impl Ledger {
     /// Frees the memory of metrics that were retired before `retired` on the forgetting clock, and of which frames
     /// are refused by now.
     pub fn forget_retired(&mut self, retired: u64) {
-        for entry in self.settled.entries.values_mut() {
-            entry.rows.retain(|_, row| row.retired.is_none_or(|at| at >= retired));
+        for (origin, settled) in &mut self.settled.entries {
+            let mut less = 0;
+            settled.rows.retain(|key, row| {
+                let stays = row.retired.is_none_or(|at| at >= retired);
+                less += if stays { 0 } else { room::of_row(key, &row.state) };
+                stays
+            });
+            if let Some(entry) = self.entries.get_mut(origin) {
+                self.room.give(&mut entry.held, less);
+            }
         }
     }
 
     /// Frees the memory of instances that are settled and have not been heard for `idle` nanoseconds of the
     /// forgetting clock, or have ended. What has been settled of them must be on a disk, to be
-    /// [recalled](Ledger::recall) from.
+    /// [recalled](Ledger::recall) from. When [room is short](Ledger::is_short_of_room), also of those that wait for
+    /// their first complete set.
     pub fn release(&mut self, idle: u64) {
         let ran = self.settled.ran;
-        let (entries, dirty) = (&mut self.entries, &self.dirty);
+        let (entries, dirty, room) = (&mut self.entries, &self.dirty, &mut self.room);
         self.settled.entries.retain(|origin, settled| {
             let ended = entries.get(origin).is_none_or(|entry| entry.ended);
             let keep = dirty.contains(origin) || (!ended && ran.saturating_sub(settled.heard) <= idle);
+            if !keep && let Some(entry) = entries.remove(origin) {
+                room.leave(&entry.source, entry.held);
+            }
+            keep
+        });
+        if !self.room.is_short() {
+            return;
+        }
+        let (settled, dirty, room, counts) =
+            (&self.settled, &mut self.dirty, &mut self.room, &mut self.counts);
+        self.entries.retain(|origin, entry| {
+            let keep = settled.entries.contains_key(origin) || ran.saturating_sub(entry.heard) <= idle;
             if !keep {
-                entries.remove(origin);
+                dirty.remove(origin);
+                counts.points_lost += entry.points.len() as u64;
+                room.leave(&entry.source, entry.held);
             }
             keep
         });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::difference::{self, Change, Difference};
 use super::entry::{Entry, Sight, WholeSet, is_settled_by_row};
-use super::{Ledger, Origin, Sequences, SettledEntry, SettledRow};
+use super::{Ledger, Origin, Sequences, SettledEntry, SettledRow, room};
 use crate::frame::{Key, Kind, State};
 use crate::trace::{Mark, Trace};
 
@@ -260,20 +260,30 @@ impl Ledger {
             settled.points = points.clone();
         }
         let Some(entry) = self.entries.get_mut(&change.origin) else { return };
-        entry.forget_baselines();
-        entry.points.retain(|number, _| !settled.points.contains(*number));
+        let mut less = entry.forget_baselines();
+        entry.points.retain(|number, (key, ..)| {
+            let stays = !settled.points.contains(*number);
+            less += if stays { 0 } else { room::ITEM + room::of_key(key) };
+            stays
+        });
         if change.baseline {
+            self.room.give(&mut entry.held, less);
             return;
         }
         let open: HashMap<&Key, ()> = change.open.iter().map(|key| (key, ())).collect();
-        entry.settle_marks(&open);
+        less += entry.settle_marks(&open);
         entry.rows.retain(|key, slot| {
             if !open.contains_key(key) {
                 (slot.floor, slot.span) = (slot.sequence, None);
             }
             // Of a retired metric nothing more will come.
-            slot.retired.is_none() || open.contains_key(key)
+            let stays = slot.retired.is_none() || open.contains_key(key);
+            if !stays && !settled.rows.contains_key(key) {
+                less += room::of_row(key, &slot.state);
+            }
+            stays
         });
+        self.room.give(&mut entry.held, less);
         self.dirty.remove(&change.origin);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use zibrato_core::frame::{Flags, Frame, Head, InstanceId, Key, Kind, Row, Spread, Tags, Total};
 use zibrato_core::histogram::Histogram;
-use zibrato_core::ledger::Arrival;
+use zibrato_core::ledger::{Arrival, Merged};
 use zibrato_core::level::Levels;
 use zibrato_worker::testing::Memory;
 use zibrato_worker::{Backend, Outcome, Rules, Sender, Sent, Settler, Shard, State, Status};
@@ -78,7 +78,8 @@ impl Worker {
     }
 
     pub(crate) fn merge(&mut self, frame: Frame, now: u64) {
-        assert!(self.settler.merge("info", frame, at(now), &self.backend).unwrap());
+        let merged = self.settler.merge("info", frame, at(now), &self.backend).unwrap();
+        assert_eq!(merged, Merged::Taken { beyond: 0 });
     }
 
     pub(crate) fn settle(&mut self, now: u64) -> Outcome {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use zibrato_core::frame::{
     Flags, Head, InstanceId, Key, Kind, Point, Row, State as RowState, Tags, decode, encode_set,
 };
-use zibrato_core::ledger::Arrival;
+use zibrato_core::ledger::{Arrival, Merged};
 use zibrato_core::level::Levels;
 use zibrato_worker::testing::{Act, Memory};
 use zibrato_worker::{Backend, Outcome, Rules, Sender, Settler, Shard, State, Status, Value};
@@ -83,7 +83,8 @@ fn every_point_is_told_once() {
             for (_, frame) in arrived {
                 let frame = decode(&frame).unwrap().frame;
                 let arrival = Arrival { now: clock(now, 0), held: 0 };
-                assert!(settler.merge(INFO, frame, arrival, &backend).unwrap());
+                let merged = settler.merge(INFO, frame, arrival, &backend).unwrap();
+                assert_eq!(merged, Merged::Taken { beyond: 0 });
             }
             if random.chance(0.2) {
                 drop((settler, sender));

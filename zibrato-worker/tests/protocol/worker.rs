@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use zibrato_core::ask::Message;
 use zibrato_core::frame::decode;
-use zibrato_core::ledger::{Arrival, Slacks};
+use zibrato_core::ledger::{Arrival, Merged, Slacks};
 use zibrato_core::level::{Levels, of_topic};
 use zibrato_worker::{Asking, Backend, Outcome, Rules, Sender, Sent, Settler, Shard, State, Status};
 
@@ -306,7 +306,8 @@ impl Worker {
         let decoded = decode(frame).unwrap();
         assert!(decoded.skipped.is_empty());
         let app = app_of(decoded.frame.head.instance);
-        if !up.settler.merge(level, decoded.frame, Arrival { now, held }, &self.connection).unwrap() {
+        let merged = up.settler.merge(level, decoded.frame, Arrival { now, held }, &self.connection);
+        if merged.unwrap() == Merged::TooOld {
             assert!(self.plan.forget < NEVER);
             self.too_old.push((app, level.to_string()));
         }
