@@ -10,6 +10,7 @@ use zibrato_core::level::Levels;
 use zibrato_transport::Broker;
 
 use crate::error::Error;
+use crate::settle::Rules;
 use crate::shape::{AddedTag, Rename, Selector, Shape};
 use crate::shard::Shard;
 
@@ -47,6 +48,9 @@ pub struct Options {
     /// How many programs may be remembered, each level of one for itself; no one source gets more than half
     #[arg(long, env = "ZIBRATO_MAX_INSTANCES", default_value = "100000", value_name = "N", value_parser = some)]
     pub max_instances: usize,
+    /// Of how many series running totals are kept, for backends that are told totals; no one source gets more than half
+    #[arg(long, env = "ZIBRATO_MAX_SERIES", default_value = "1000000", value_name = "N", value_parser = some)]
+    pub max_series: usize,
     /// Send only these: NAME, NAME{TAG=VALUE,...} or {TAG=VALUE,...}, where * and ? stand for others; `;` between two
     #[arg(long, env = "ZIBRATO_KEEP", value_name = "SELECTOR", value_delimiter = ';', help_heading = SHAPE)]
     pub keep: Vec<Selector>,
@@ -83,6 +87,7 @@ impl Default for Options {
             outbox_limit: 1000,
             max_bytes: Limits::default().bytes,
             max_instances: Limits::default().instances,
+            max_series: Rules::default().series,
             keep: Vec::new(),
             drop: Vec::new(),
             rename: Vec::new(),

@@ -110,7 +110,13 @@ async fn run_in<B: Backend>(
     let brokers = options.brokers()?;
     let fresh = Rules::default().fresh.max(2 * options.flush.as_nanos() as u64);
     let limits = Limits { bytes: options.max_bytes, instances: options.max_instances };
-    let rules = Rules { outbox_limit: options.outbox_limit, fresh, limits, ..Rules::default() };
+    let rules = Rules {
+        outbox_limit: options.outbox_limit,
+        fresh,
+        limits,
+        series: options.max_series,
+        ..Rules::default()
+    };
     let shape = options.shape()?;
     let (directory, levels, shard) = (directory.to_path_buf(), options.levels.clone(), options.shard);
     let (mut settler, backend) = blocking(move || {
@@ -432,11 +438,17 @@ impl<B: Backend> Work<B> {
         };
         let Some(outcome) = outcome else { return Ok(Outcome::Nothing) };
         match outcome {
-            Outcome::Settled { batches, dead, .. } => {
+            Outcome::Settled { batches, dead, beyond, .. } => {
                 self.status.settlements(1);
                 self.status.dead_letters(dead);
                 if dead > 0 {
                     self.complaints.add("series cannot be stored", dead as u64);
+                }
+                if beyond > 0 {
+                    let one = self.settler.as_ref().and_then(|settler| settler.left_out());
+                    let one = one.map(|series| format!("{} of {}", series.name, series.source));
+                    let reason = "series: no room for more; --max-series gives it";
+                    self.complaints.add_from(reason, beyond as u64, one.as_deref());
                 }
                 if batches > 0 {
                     self.sending.wake.notify_one();

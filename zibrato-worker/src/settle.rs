@@ -10,7 +10,7 @@ use zibrato_core::trace::Verdict;
 
 use crate::aggregate::{self, Aggregate, Making, aggregate, chunks};
 use crate::backend::{Backend, Temporality};
-use crate::batch::{Batch, Measurement};
+use crate::batch::{Batch, Measurement, Series};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::error::Error;
 use crate::shape::Shape;
@@ -42,6 +42,8 @@ pub struct Rules {
     pub fresh: u64,
     /// How much may be in memory.
     pub limits: Limits,
+    /// Of how many series running totals are kept, for backends that are told totals; a million by default.
+    pub series: usize,
 }
 
 impl Default for Rules {
@@ -53,6 +55,7 @@ impl Default for Rules {
             outbox_limit: 1000,
             fresh: 60 * SECOND,
             limits: Limits::default(),
+            series: 1_000_000,
         }
     }
 }
@@ -70,6 +73,8 @@ pub enum Outcome {
         measurements: usize,
         /// How many measurements became dead letters, because the backend cannot store their series.
         dead: usize,
+        /// How many series were left out because there are too many.
+        beyond: usize,
     },
     /// Less than the backend's resolution has passed since the last batch.
     TooEarly {
@@ -112,6 +117,7 @@ pub struct Settler {
     totals: Option<Totals>,
     last_time: Option<u64>,
     began: u64,
+    left_out: Option<Series>,
     tracing: Option<Arc<Tracing>>,
 }
 
@@ -137,6 +143,7 @@ impl Settler {
             shape: Shape::default(),
             totals: None,
             began: now,
+            left_out: None,
             tracing: None,
         })
     }
@@ -159,6 +166,11 @@ impl Settler {
     /// Sets what is left out, renamed and added from the next settling on.
     pub fn set_shape(&mut self, shape: Shape) {
         self.shape = shape;
+    }
+
+    /// A series that was lately left out because there are too many.
+    pub(crate) fn left_out(&self) -> Option<&Series> {
+        self.left_out.as_ref()
     }
 
     /// What is in memory.
@@ -264,7 +276,9 @@ impl Settler {
         let totals = match (backend.temporality(), &mut self.totals) {
             (Temporality::Delta, _) => None,
             (Temporality::Cumulative, Some(totals)) => Some(totals),
-            (Temporality::Cumulative, none) => Some(none.insert(Totals::new(self.state.totals()?))),
+            (Temporality::Cumulative, none) => {
+                Some(none.insert(Totals::new(self.state.totals()?, self.rules.series)))
+            }
         };
         let ran = self.ledger.settled().ran;
         let settling = self.ledger.settle(now.saturating_sub(self.rules.fresh));
@@ -285,6 +299,7 @@ impl Settler {
                 (std::mem::take(&mut advance.measurements), std::mem::take(&mut advance.dead))
             }
         };
+        let beyond = std::mem::take(&mut advance.beyond);
         let outcome_measurements = measurements.len();
         let chunks = chunks(measurements, backend.batch_size());
         // Rather twice after a crash than not at all.
@@ -313,7 +328,13 @@ impl Settler {
         if !chunks.is_empty() {
             self.last_time = Some(time);
         }
-        Ok(Outcome::Settled { batches: chunks.len(), measurements: outcome_measurements, dead: dead.len() })
+        self.left_out = beyond.1.or(self.left_out.take());
+        Ok(Outcome::Settled {
+            batches: chunks.len(),
+            measurements: outcome_measurements,
+            dead: dead.len(),
+            beyond: usize::try_from(beyond.0).unwrap_or(usize::MAX),
+        })
     }
 
     /// Moves the forgetting clock on by time in which every broker answered.

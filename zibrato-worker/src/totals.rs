@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use zibrato_core::frame::{Kind, Total};
 use zibrato_core::histogram::Histogram;
+use zibrato_core::ledger::Shares;
 
 use crate::aggregate::{absorb, are_added, kind_of};
 use crate::batch::{Measurement, Series, Summary, Value};
@@ -23,8 +24,12 @@ pub(crate) struct Running {
 }
 
 /// The totals of all series.
-#[derive(Debug, Default)]
-pub(crate) struct Totals(HashMap<Series, Running>);
+#[derive(Debug)]
+pub(crate) struct Totals {
+    running: HashMap<Series, Running>,
+    /// Places for series, by source.
+    shares: Shares,
+}
 
 /// A series at the time of settling.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub(crate) struct Touched {
 /// Totals that are moved forward once they are on the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Advance {
+    /// How many series were left out because there is no place for them, and one of them.
+    pub(crate) beyond: (u64, Option<Series>),
     /// What is to be sent.
     pub(crate) measurements: Vec<Measurement>,
     /// The totals that are others than before.
@@ -44,12 +51,17 @@ pub(crate) struct Advance {
     /// What cannot be added to the total of its series.
     pub(crate) dead: Vec<DeadLetter>,
     heard: Vec<Series>,
+    shares: Option<Shares>,
     ran: u64,
 }
 
 impl Totals {
-    pub(crate) fn new(stored: impl IntoIterator<Item = Running>) -> Self {
-        Totals(stored.into_iter().map(|running| (running.measurement.series.clone(), running)).collect())
+    /// The totals that were stored, with places for so many series in all.
+    pub(crate) fn new(stored: impl IntoIterator<Item = Running>, places: usize) -> Self {
+        let mut shares = Shares::new(places);
+        let stored = stored.into_iter().inspect(|running| shares.enter(&running.measurement.series.source));
+        let running = stored.map(|running| (running.measurement.series.clone(), running)).collect();
+        Totals { running, shares }
     }
 
     /// What follows from what `happened` to series since `since`, and from `alive` ones to which nothing did, at `ran`
@@ -62,6 +74,14 @@ impl Totals {
         ran: u64,
     ) -> Advance {
         let mut advance = Advance { ran, ..Advance::default() };
+        let mut shares = self.shares.clone();
+        let mut gets_place = |series: &Series| {
+            let has = shares.has_place(&series.source);
+            if has {
+                shares.enter(&series.source);
+            }
+            has
+        };
         let mut done: HashMap<Series, ()> = HashMap::new();
         for Touched { mut measurement, dealt } in happened {
             if matches!(measurement.value, Value::Gauge(_) | Value::Point { .. }) {
@@ -70,7 +90,12 @@ impl Totals {
             }
             // It belongs to what happened, not to the total.
             let trace = std::mem::take(&mut measurement.trace);
-            let running = match self.0.get(&measurement.series) {
+            let running = match self.running.get(&measurement.series) {
+                None if !gets_place(&measurement.series) => {
+                    advance.beyond.0 += 1;
+                    advance.beyond.1.get_or_insert(measurement.series);
+                    continue;
+                }
                 None => Running { measurement: Measurement { since, ..measurement }, heard: ran, dealt },
                 Some(old) if are_added(&old.measurement.value, &measurement.value) => {
                     let mut running = Running { heard: ran, ..old.clone() };
@@ -96,11 +121,12 @@ impl Totals {
             if done.insert(measurement.series.clone(), ()).is_some() {
                 continue;
             }
-            match self.0.get(&measurement.series) {
+            match self.running.get(&measurement.series) {
                 Some(old) => {
                     advance.measurements.push(old.measurement.clone());
                     advance.heard.push(measurement.series);
                 }
+                None if !gets_place(&measurement.series) => {}
                 None => {
                     let measurement = Measurement { since, ..measurement };
                     advance.measurements.push(measurement.clone());
@@ -108,29 +134,43 @@ impl Totals {
                 }
             }
         }
+        advance.shares = Some(shares);
         advance
     }
 
     /// Makes it so.
     pub(crate) fn commit(&mut self, advance: Advance) {
         for series in &advance.heard {
-            if let Some(running) = self.0.get_mut(series) {
+            if let Some(running) = self.running.get_mut(series) {
                 running.heard = advance.ran;
             }
         }
         for running in advance.changed {
-            self.0.insert(running.measurement.series.clone(), running);
+            self.running.insert(running.measurement.series.clone(), running);
+        }
+        if let Some(shares) = advance.shares {
+            self.shares = shares;
         }
     }
 
     /// Series that were heard after `ran` on the forgetting clock, and when.
     pub(crate) fn heard_after(&self, ran: u64) -> impl Iterator<Item = (&Series, u64)> {
-        self.0.values().filter(move |running| running.heard > ran).map(|r| (&r.measurement.series, r.heard))
+        self.running
+            .values()
+            .filter(move |running| running.heard > ran)
+            .map(|r| (&r.measurement.series, r.heard))
     }
 
     /// Forgets series that were last heard before `ran` on the forgetting clock.
     pub(crate) fn forget(&mut self, ran: u64) {
-        self.0.retain(|_, running| running.heard >= ran);
+        let shares = &mut self.shares;
+        self.running.retain(|series, running| {
+            let stays = running.heard >= ran;
+            if !stays {
+                shares.leave(&series.source);
+            }
+            stays
+        });
     }
 }
 

@@ -15,7 +15,7 @@ fn three(directory: &std::path::Path, backend: &Memory) -> Worker {
     let mut worker = Worker::open(directory, backend, Rules::default(), NOW);
     let rows = vec![counter("a", 1), counter("b", 2), counter("c", 3)];
     worker.merge(complete(1, 1, SECOND, rows), NOW);
-    assert_eq!(worker.settle(NOW), Outcome::Settled { batches: 1, measurements: 3, dead: 0 });
+    assert_eq!(worker.settle(NOW), Outcome::Settled { batches: 1, measurements: 3, dead: 0, beyond: 0 });
     worker
 }
 

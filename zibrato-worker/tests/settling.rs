@@ -13,7 +13,7 @@ use zibrato_worker::testing::{Act, Memory};
 use zibrato_worker::*;
 
 fn settled(batches: usize, measurements: usize) -> Outcome {
-    Outcome::Settled { batches, measurements, dead: 0 }
+    Outcome::Settled { batches, measurements, dead: 0, beyond: 0 }
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ fn series_are_added_up_as_the_backend_stores_them() {
     worker.merge(complete(2, 1, SECOND, vec![counter("a", 10), counter("not storable", 3)]), NOW);
     let other = complete(2, 1, SECOND, vec![counter("a", 100)]);
     worker.settler.merge("debug", other, at(NOW), &backend).unwrap();
-    assert_eq!(worker.settle(NOW), Outcome::Settled { batches: 1, measurements: 2, dead: 1 });
+    assert_eq!(worker.settle(NOW), Outcome::Settled { batches: 1, measurements: 2, dead: 1, beyond: 0 });
     let letters = std::fs::read_to_string(directory.path().join("dead-letters.jsonl")).unwrap();
     assert!(
         letters.contains("a name must not have blanks") && letters.contains("\"value\":3.0"),

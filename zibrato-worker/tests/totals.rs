@@ -156,3 +156,22 @@ fn renames_are_not_shared_out() {
     options.shard = "1/2".parse().unwrap();
     assert!(options.shape().unwrap_err().to_string().contains("--rename"));
 }
+
+#[tokio::test]
+async fn one_source_leaves_places_for_the_series_of_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Memory::new().cumulative();
+    let rules = Rules { series: 20, ..Rules::default() };
+    let mut worker = Worker::open(directory.path(), &backend, rules, NOW);
+    let rows = (0..50).map(|n| counter(&format!("made.up.{n:02}"), 1)).collect();
+    worker.merge(complete(1, 1, SECOND, rows), NOW);
+    let settled = Outcome::Settled { batches: 1, measurements: 10, dead: 0, beyond: 40 };
+    assert_eq!(worker.settle(NOW), settled);
+
+    let mut other = counter("a", 7);
+    other.key.source = "there".into();
+    worker.merge(complete(2, 1, SECOND, vec![other]), NOW + SECOND);
+    worker.settle(NOW + SECOND);
+    worker.drain().await;
+    assert_eq!(totals(&newest(&backend)).get("a"), Some(&7.0));
+}

@@ -10,6 +10,7 @@ mod room;
 mod sequences;
 mod settle;
 mod settled;
+mod shares;
 mod since;
 
 use std::collections::{BTreeSet, HashMap};
@@ -26,6 +27,7 @@ pub use room::Limits;
 pub use sequences::Sequences;
 pub use settle::{Delta, EntryChange, Settlement, Settling};
 pub use settled::{Horizon, Origin, Settled, SettledEntry, SettledRow};
+pub use shares::Shares;
 pub use since::Since;
 
 /// Most descriptions that are kept.

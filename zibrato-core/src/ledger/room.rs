@@ -1,10 +1,8 @@
 //! How much a ledger may hold in memory, and who gets it.
 
-use std::collections::HashMap;
 use std::mem::size_of;
-use std::sync::Arc;
 
-use super::{SettledEntry, SettledRow};
+use super::{SettledEntry, SettledRow, Shares};
 use crate::frame::{Key, State, Tags};
 
 /// What an instance costs at a level, beside its rows.
@@ -40,13 +38,12 @@ impl Default for Limits {
 pub(super) struct Room {
     limits: Limits,
     used: usize,
-    instances: usize,
-    sources: HashMap<Arc<str>, usize>,
+    instances: Shares,
 }
 
 impl Room {
     pub(super) fn new(limits: Limits) -> Self {
-        Room { limits, used: 0, instances: 0, sources: HashMap::new() }
+        Room { limits, used: 0, instances: Shares::new(limits.instances) }
     }
 
     pub(super) fn used(&self) -> usize {
@@ -59,33 +56,25 @@ impl Room {
 
     /// Whether most of it is used.
     pub(super) fn is_short(&self) -> bool {
-        self.free() < self.limits.bytes / 4 || self.instances > self.limits.instances / 4 * 3
+        self.free() < self.limits.bytes / 4 || self.instances.free() < self.instances.places() / 4
     }
 
     /// Whether a source may have one instance more.
     pub(super) fn has_place(&self, source: &str) -> bool {
-        let others = self.sources.get(source).copied().unwrap_or_default();
-        others < self.limits.instances.saturating_sub(self.instances) && self.free() > ENTRY
+        self.instances.has_place(source) && self.free() > ENTRY
     }
 
     /// Takes a place for an instance of a source; what it then holds.
-    pub(super) fn enter(&mut self, source: &Arc<str>) -> usize {
-        self.instances += 1;
+    pub(super) fn enter(&mut self, source: &str) -> usize {
+        self.instances.enter(source);
         self.used += ENTRY;
-        *self.sources.entry(source.clone()).or_default() += 1;
         ENTRY
     }
 
     /// Gives back the place of an instance of a source, and what it held.
     pub(super) fn leave(&mut self, source: &str, held: usize) {
-        self.instances = self.instances.saturating_sub(1);
+        self.instances.leave(source);
         self.used = self.used.saturating_sub(held);
-        if let Some(others) = self.sources.get_mut(source) {
-            *others -= 1;
-            if *others == 0 {
-                self.sources.remove(source);
-            }
-        }
     }
 
     /// Lets who holds `held` hold so much more, if it may.
