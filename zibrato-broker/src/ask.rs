@@ -1,22 +1,24 @@
-//! The ask socket: last sets are handed over and acknowledged, workers ask for state, tools for counts.
+//! The ask port: last sets are handed over and acknowledged, workers ask for state, tools for counts.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use omq_tokio::{Error, IdentitySocket, Message as Raw, Socket};
+use omq_proto::SocketType;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use zibrato_core::ask::{Cursor, Message};
 use zibrato_core::frame::InstanceId;
 use zibrato_core::level;
+use zibrato_core::limits;
 
 use crate::admit::{FORGOTTEN, admit};
 use crate::info;
+use crate::intake::{MOST_PARTS, SLACK, own_run};
 use crate::keep::{Effect, Handed, Taken};
+use crate::net::{Batch, Item, Peer, QueueLimits, Run, Service, Why, WireLimits};
 use crate::shared::{Shared, add};
-use crate::stop::Stop;
 use crate::store::Written;
 use crate::trace;
 
@@ -32,84 +34,94 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Waiting {
     version: u64,
     sequence: u64,
-    to: Bytes,
+    to: Arc<Peer>,
 }
 
-struct Asked {
-    shared: Arc<Shared>,
-    socket: IdentitySocket,
+#[derive(Default)]
+struct State {
     waiting: HashMap<(InstanceId, Arc<str>), Vec<Waiting>>,
     waiting_count: usize,
-    answers: JoinSet<Bytes>,
-    busy: HashMap<Bytes, usize>,
+    /// Each ends with the connection that it was for.
+    answers: JoinSet<u64>,
+    busy: HashMap<u64, usize>,
 }
 
-/// Serves the socket until `stop`, then acknowledges what still reaches the disk until `written` ends.
-pub(crate) async fn run(
+/// The port where publishers hand over, and workers and tools ask.
+pub(crate) struct Asked {
     shared: Arc<Shared>,
-    router: Socket,
-    mut written: mpsc::UnboundedReceiver<Vec<Written>>,
-    mut stop: Stop,
-) {
-    let Ok(socket) = router.identity_routing() else {
-        tracing::error!("failed to serve the ask socket: it is no ROUTER");
-        return;
-    };
-    let mut asked = Asked {
-        shared,
-        socket,
-        waiting: HashMap::new(),
-        waiting_count: 0,
-        answers: JoinSet::new(),
-        busy: HashMap::new(),
-    };
-    // Without a state file nothing is ever written, and that end is closed from the start.
-    let (mut open, mut writing) = (true, true);
-    while open || writing {
-        tokio::select! {
-            () = stop.stopped(), if open => open = false,
-            told = written.recv(), if writing => match told {
-                Some(told) => asked.written(told),
-                None => writing = false,
-            },
-            Some(done) = asked.answers.join_next(), if !asked.answers.is_empty() => asked.answered(done.ok()),
-            received = asked.socket.recv_from(), if open => match received {
-                Ok((from, message)) => asked.serve(from.to_bytes(), &message).await,
-                Err(Error::Closed) => break,
-                Err(error) => asked.shared.refusals.count("ask", "receive", error),
-            },
-        }
+    state: Mutex<State>,
+}
+
+impl Service for Asked {
+    fn place(&self) -> &'static str {
+        "ask"
     }
-    asked.answers.shutdown().await;
-    drop(asked);
-    // Acknowledgements that are on their way get the linger time of the socket.
-    let _ = router.close().await;
+
+    fn kind(&self) -> SocketType {
+        SocketType::Router
+    }
+
+    fn wire(&self) -> WireLimits {
+        WireLimits { message: limits::FRAME + SLACK, parts: MOST_PARTS }
+    }
+
+    fn queue(&self) -> QueueLimits {
+        QueueLimits { messages: 1024, bytes: 4 << 20 }
+    }
+
+    fn hello(&self, _: &Arc<Peer>) {}
+
+    fn take(&self, peer: &Arc<Peer>, batch: &Batch<'_>) -> Result<(), Why> {
+        for item in batch.items {
+            let Item::Message { parts, .. } = item else { continue };
+            let parts: Vec<&[u8]> =
+                batch.parts[parts.clone()].iter().map(|p| &batch.bytes[p.clone()]).collect();
+            self.serve(peer, &parts);
+        }
+        Ok(())
+    }
+
+    fn bye(&self, _: &Arc<Peer>) {}
 }
 
 impl Asked {
-    async fn serve(&mut self, from: Bytes, message: &Raw) {
-        let parts: Vec<&[u8]> = (0..message.len()).filter_map(|i| message.part_slice(i)).collect();
-        let why = match Message::decode(&parts) {
-            Ok(Message::Hand { topic, frame }) => match self.hand(&from, &topic, frame).await {
+    pub(crate) fn new(shared: Arc<Shared>) -> Asked {
+        Asked { shared, state: Mutex::default() }
+    }
+
+    /// Acknowledges what reaches the disk, until nothing is written any more.
+    pub(crate) async fn acknowledge_written(
+        self: Arc<Self>,
+        mut written: mpsc::UnboundedReceiver<Vec<Written>>,
+    ) {
+        while let Some(told) = written.recv().await {
+            self.written(told);
+        }
+    }
+
+    fn serve(&self, from: &Arc<Peer>, parts: &[&[u8]]) {
+        let why = match Message::decode(parts) {
+            Ok(Message::Hand { topic, frame }) => match self.hand(from, &topic, frame) {
                 Ok(()) => return,
                 Err(why) => why,
             },
-            Ok(Message::Ask { id, levels, cursor }) => match self.ask(&from, id, levels, cursor) {
+            Ok(Message::Ask { id, levels, cursor }) => match self.ask(from, id, levels, cursor) {
                 Ok(()) => return,
                 Err(why) => why,
             },
             Ok(Message::Info { id }) => {
-                return self.reply(&from, &Message::Told { id, json: info::json(&self.shared) });
+                return reply(from, &Message::Told { id, json: info::json(&self.shared) });
             }
             Ok(_) => "this message is one that only the broker sends",
             Err(_) => "message not understood",
         };
-        self.shared.refusals.count("ask", "ask", why);
-        self.reply(&from, &Message::Refused { why: why.into() });
+        self.shared.refusals.count_of("ask", "ask", from.who(), why);
+        reply(from, &Message::Refused { why: why.into() });
     }
 
-    async fn hand(&mut self, from: &Bytes, topic: &[u8], frame: Vec<u8>) -> Result<(), &'static str> {
-        let shared = self.shared.clone();
+    fn hand(&self, from: &Arc<Peer>, topic: &[u8], frame: Vec<u8>) -> Result<(), &'static str> {
+        let shared = &*self.shared;
+        let frame = Bytes::from(frame);
         let admitted = admit(topic, &frame)?;
         add(&shared.counters.frames_in, 1);
         add(&shared.counters.bytes_in, frame.len() as u64);
@@ -119,7 +131,7 @@ impl Asked {
         let is_traced = trace::is_traced(&level, &admitted.head);
         let (taken, handed) = {
             let mut keep = shared.keep();
-            let taken = keep.take(&level, &admitted.head, &frame, now);
+            let taken = keep.take_own(&level, &admitted.head, &frame, Some(frame.clone()), now);
             if taken == Taken::Forgotten {
                 return Err(FORGOTTEN);
             }
@@ -133,115 +145,150 @@ impl Asked {
         };
         // It is handed over again and again until it is acknowledged, and told of once.
         let is_news = matches!(taken, Taken::News | Taken::Late);
-        let marks = (is_traced && is_news).then(|| trace::received(&shared, &level, &frame, now));
-        let sent = shared.publish(Raw::multipart([Bytes::copy_from_slice(topic), Bytes::from(frame)])).await;
+        let marks = (is_traced && is_news).then(|| trace::received(shared, &level, &frame, now));
+        shared.publish(&[own_run(&level, &frame)]);
         if let Some(marks) = marks {
-            trace::passed_on(&shared, marks, sent);
+            trace::passed_on(shared, marks);
         }
-        let version = match handed {
+        let (version, record) = match handed {
             Handed::Partial => return Ok(()),
             Handed::Stored => {
                 self.acknowledge(from, instance, &level, sequence);
                 return Ok(());
             }
-            Handed::Pending(version) => version,
-            Handed::Write(record) => {
-                let version = record.version;
-                shared.write([Effect::Write(record)]);
-                version
-            }
+            Handed::Pending(version) => (version, None),
+            Handed::Write(record) => (record.version, Some(record)),
         };
-        if self.waiting_count < WAITING {
-            self.waiting_count += 1;
-            let waiting = Waiting { version, sequence, to: from.clone() };
-            self.waiting.entry((instance, level)).or_default().push(waiting);
+        // Whoever waits is noted first: the disk may be quick.
+        {
+            let mut state = self.state();
+            if state.waiting_count < WAITING {
+                state.waiting_count += 1;
+                let waiting = Waiting { version, sequence, to: from.clone() };
+                state.waiting.entry((instance, level.clone())).or_default().push(waiting);
+            }
+        }
+        match record {
+            Some(record) => shared.write([Effect::Write(record)]),
+            // It may have been stored between the look at it and the note.
+            None => self.look_again(instance, &level, sequence),
         }
         Ok(())
     }
 
+    /// Acknowledges what was stored while somebody began to wait for it.
+    fn look_again(&self, instance: InstanceId, level: &Arc<str>, sequence: u64) {
+        let handed = self.shared.keep().handed(instance, level, sequence);
+        match handed {
+            Handed::Stored => {}
+            Handed::Write(record) => return self.shared.write([Effect::Write(record)]),
+            _ => return,
+        }
+        let key = (instance, level.clone());
+        let mut state = self.state();
+        let Some(waiting) = state.waiting.get_mut(&key) else { return };
+        let (done, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(waiting).into_iter().partition(|w| w.sequence == sequence);
+        *waiting = rest;
+        if waiting.is_empty() {
+            state.waiting.remove(&key);
+        }
+        state.waiting_count -= done.len();
+        drop(state);
+        done.iter().for_each(|w| self.acknowledge(&w.to, instance, level, w.sequence));
+    }
+
     /// After a transaction: acknowledges what waited for it. What could not be written is not acknowledged.
-    fn written(&mut self, told: Vec<Written>) {
+    fn written(&self, told: Vec<Written>) {
         for Written { instance, level, version, ok } in told {
             self.shared.keep().stored(instance, &level, version, ok);
             let key = (instance, level);
-            let Some(waiting) = self.waiting.remove(&key) else { continue };
-            let before = waiting.len();
-            let (done, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|w| w.version <= version);
-            self.waiting_count -= before - rest.len();
+            let done = {
+                let mut state = self.state();
+                let Some(waiting) = state.waiting.remove(&key) else { continue };
+                let (done, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|w| w.version <= version);
+                state.waiting_count -= done.len();
+                if !rest.is_empty() {
+                    state.waiting.insert(key.clone(), rest);
+                }
+                done
+            };
             for w in done.into_iter().filter(|_| ok) {
                 self.acknowledge(&w.to, instance, &key.1, w.sequence);
-            }
-            if !rest.is_empty() {
-                self.waiting.insert(key, rest);
             }
         }
     }
 
-    fn acknowledge(&self, to: &Bytes, instance: InstanceId, level: &str, sequence: u64) {
+    fn acknowledge(&self, to: &Peer, instance: InstanceId, level: &str, sequence: u64) {
         add(&self.shared.counters.acks, 1);
-        self.reply(to, &Message::Ack { instance, level: level.into(), sequence });
+        reply(to, &Message::Ack { instance, level: level.into(), sequence });
     }
 
     fn ask(
-        &mut self,
-        from: &Bytes,
+        &self,
+        from: &Arc<Peer>,
         id: u64,
         levels: Vec<String>,
         cursor: Option<Cursor>,
     ) -> Result<(), &'static str> {
-        let busy = self.busy.get(from).copied().unwrap_or_default();
-        if self.answers.len() >= ANSWERS || busy >= ANSWERS_EACH {
+        let mut state = self.state();
+        while let Some(done) = state.answers.try_join_next() {
+            // An answer that was cut off belongs to a peer that is gone.
+            let Ok(to) = done else { continue };
+            match state.busy.get_mut(&to) {
+                Some(n) if *n > 1 => *n -= 1,
+                _ => drop(state.busy.remove(&to)),
+            }
+        }
+        let own = from.link.id;
+        let busy = state.busy.get(&own).copied().unwrap_or_default();
+        if state.answers.len() >= ANSWERS || busy >= ANSWERS_EACH {
             return Err("too many answers are on their way: ask again later");
         }
         add(&self.shared.counters.asks, 1);
-        self.busy.insert(from.clone(), busy + 1);
-        let (shared, socket, to) = (self.shared.clone(), self.socket.clone(), from.clone());
-        self.answers.spawn(async move {
-            answer(&shared, &socket, &to, id, &levels, cursor).await;
-            to
+        state.busy.insert(own, busy + 1);
+        let (shared, to) = (self.shared.clone(), from.clone());
+        state.answers.spawn(async move {
+            answer(&shared, &to, id, &levels, cursor).await;
+            own
         });
         Ok(())
     }
 
-    fn answered(&mut self, to: Option<Bytes>) {
-        let Some(to) = to else { return };
-        match self.busy.get_mut(&to) {
-            Some(n) if *n > 1 => *n -= 1,
-            _ => drop(self.busy.remove(&to)),
-        }
-    }
-
-    /// Sends a small message; a peer that does not read its answers misses them.
-    fn reply(&self, to: &Bytes, message: &Message) {
-        let _ = self.socket.try_send_to(to, Raw::multipart(message.encode()));
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock would be a fault of ours; going on with what is there serves everyone better.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn answer(
-    shared: &Shared,
-    socket: &IdentitySocket,
-    to: &Bytes,
-    id: u64,
-    levels: &[String],
-    cursor: Option<Cursor>,
-) {
+fn run_of(message: &Message) -> Run {
+    let parts = message.encode();
+    Run::single(parts.iter().map(Vec::as_slice))
+}
+
+/// Sends a small message; a peer that does not read its answers misses them.
+fn reply(to: &Peer, message: &Message) {
+    to.outbox.push(std::iter::once(&run_of(message)));
+}
+
+async fn answer(shared: &Shared, to: &Peer, id: u64, levels: &[String], cursor: Option<Cursor>) {
     let (kept, cursor) = shared.keep().answer(levels, cursor);
     let count = kept.len() as u64;
+    let send = |run| async {
+        // Gone, or not reading: whoever still lives asks again.
+        matches!(tokio::time::timeout(PATIENCE, to.outbox.send(run)).await, Ok(true))
+    };
     for (index, kept) in (0..).zip(kept) {
         let held = shared.clock.now().saturating_sub(kept.received);
         let topic = level::topic(&kept.level).into_bytes();
-        // The frame is put in afterwards, so that its bytes are shared and not copied.
-        let head = Message::Kept { id, index, held, topic, frame: Vec::new() };
-        let mut parts: Vec<Bytes> = head.encode().into_iter().map(Bytes::from).collect();
-        if let Some(last) = parts.last_mut() {
-            *last = kept.frame;
+        let mut parts = Message::Kept { id, index, held, topic, frame: Vec::new() }.encode();
+        parts.pop();
+        let parts = parts.iter().map(Vec::as_slice).chain(std::iter::once(&kept.frame[..]));
+        let parts: Vec<&[u8]> = parts.collect();
+        if !send(Run::single(parts.into_iter())).await {
+            return add(&shared.counters.broken, 1);
         }
-        match tokio::time::timeout(PATIENCE, socket.send_to(to, Raw::multipart(parts))).await {
-            Ok(Ok(())) => add(&shared.counters.answered, 1),
-            // Gone, or not reading: whoever still lives asks again.
-            _ => return add(&shared.counters.broken, 1),
-        }
+        add(&shared.counters.answered, 1);
     }
-    let done = Raw::multipart(Message::Done { id, count, cursor }.encode());
-    let _ = tokio::time::timeout(PATIENCE, socket.send_to(to, done)).await;
+    send(run_of(&Message::Done { id, count, cursor })).await;
 }

@@ -4,22 +4,25 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use omq_tokio::{Socket, SocketType};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use zibrato_admin::Liveness;
 use zibrato_core::frame::decode_head;
 use zibrato_core::level;
 
+use crate::ask::Asked;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConnectionLimits};
 use crate::error::Error;
-use crate::gateway;
+use crate::gateway::Legacy;
+use crate::intake::Intake;
 use crate::keep::{Effect, Keep};
+use crate::net::{Fanout, Links, Listener, Net, Pool, QueueLimits, address};
+use crate::publishing::Publishing;
+use crate::refusals::Refusals;
 use crate::shared::{Shared, add};
-use crate::sockets::{self, address, listen};
 use crate::store::{Loaded, Store, Written};
-use crate::{ask, intake, pulse, stop};
+use crate::{pulse, stop};
 
 /// How often any ports are tried when none are given.
 const ATTEMPTS: usize = 50;
@@ -46,14 +49,20 @@ pub struct Addresses {
     pub legacy_out: Option<String>,
 }
 
+/// The three ports.
+struct Ports {
+    push: Listener,
+    publish: Listener,
+    ask: Listener,
+}
+
 /// A broker that listens, and works once it [runs](Broker::run).
 pub struct Broker {
     shared: Arc<Shared>,
     addresses: Addresses,
     horizon: u64,
-    pull: Socket,
-    router: Socket,
-    legacy: Option<(Socket, Socket)>,
+    ports: Ports,
+    legacy: Option<(Listener, Listener)>,
     written: mpsc::UnboundedReceiver<Vec<Written>>,
 }
 
@@ -85,9 +94,9 @@ impl Broker {
             );
         }
 
-        let (port, publish, router, pull) = main_sockets(&config).await?;
+        let (port, ports) = listen(&config).await?;
         let legacy = match config.legacy_port {
-            Some(port) => Some(legacy_sockets(&config.listen, port).await?),
+            Some(port) => Some(listen_to_old(&config.listen, port).await?),
             None => None,
         };
         let liveness = Liveness::default();
@@ -108,12 +117,15 @@ impl Broker {
             legacy_in: legacy.as_ref().map(|l| address(host, l.0)),
             legacy_out: legacy.as_ref().map(|l| address(host, l.0 + 1)),
         };
-        let shared = Arc::new(Shared::new(keep, boot, clock, publish, writer, liveness.clone()));
+        let refusals = Arc::<Refusals>::default();
+        let links = Links::new(config.connections, refusals.clone());
+        let net = Net { links, pool: Pool::new(config.connections.outgoing_bytes), refusals };
+        let shared = Arc::new(Shared::new(keep, boot, clock, net, writer, liveness.clone()));
         add(&shared.counters.damaged, damaged);
         add(&shared.counters.unreadable, unreadable);
         let legacy = legacy.map(|(_, subscribe, publish)| (subscribe, publish));
         let horizon = config.limits.horizon;
-        Ok(Broker { shared, addresses, horizon, pull, router, legacy, written })
+        Ok(Broker { shared, addresses, horizon, ports, legacy, written })
     }
 
     /// What its parts share.
@@ -131,45 +143,59 @@ impl Broker {
     /// # Errors
     /// When a part of it ended by itself; the log says why. Everything else that goes wrong is logged and counted.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let Broker { shared, addresses, horizon, pull, router, legacy, written } = self;
+        let Broker { shared, addresses, horizon, ports, legacy, written } = self;
         let Addresses { push, publish, ask, .. } = &addresses;
         tracing::info!(%push, %publish, %ask, durable = shared.durable, "broker listens");
         if let (Some(from), Some(to)) = (&addresses.legacy_in, &addresses.legacy_out) {
             tracing::info!(%from, %to, "legacy gateway listens");
         }
-        let (stopper, stopped) = stop::channel();
-        let (stop_ask, ask_stopped) = stop::channel();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(intake::run(shared.clone(), pull, stopped.clone()));
-        tasks.spawn(pulse::run(shared.clone(), horizon, stopped.clone()));
-        if let Some((subscribe, publish)) = legacy {
-            tasks.spawn(gateway::run(shared.clone(), subscribe, publish, stopped));
+        // They stop in this order: what comes in, what is made of it, what goes out.
+        let (mut coming, mut making, mut going) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let (stop_coming, coming_stopped) = stop::channel();
+        let (stop_making, making_stopped) = stop::channel();
+        let (stop_going, going_stopped) = stop::channel();
+        let net = shared.net.clone();
+        let asked = Arc::new(Asked::new(shared.clone()));
+        coming.spawn(ports.push.run(net.clone(), Arc::new(Intake(shared.clone())), coming_stopped.clone()));
+        making.spawn(pulse::run(shared.clone(), horizon, making_stopped.clone()));
+        going.spawn(ports.ask.run(net.clone(), asked.clone(), going_stopped.clone()));
+        let to_subscribers = publishing(&shared, "out", &shared.fanout);
+        going.spawn(ports.publish.run(net.clone(), to_subscribers, going_stopped.clone()));
+        if let Some((from, to)) = legacy {
+            let gateway = Arc::new(Legacy::new(shared.clone(), shared.old_lines.clone()));
+            coming.spawn(from.run(net.clone(), gateway.clone(), coming_stopped));
+            making.spawn(gateway.run(making_stopped));
+            let to_subscribers = publishing(&shared, "legacy_out", &shared.old_lines);
+            going.spawn(to.run(net, to_subscribers, going_stopped));
         }
-        let mut asked = tokio::spawn(ask::run(shared.clone(), router, written, ask_stopped));
+        let durable = shared.durable;
+        let mut acknowledging = tokio::spawn(asked.acknowledge_written(written));
 
         // No task ends before it is told to; one that does has failed, and half a broker is worse than none.
         let failed = tokio::select! {
             () = shutdown => false,
-            ended = tasks.join_next() => { said_if_panicked(ended.unwrap_or(Ok(()))); true }
-            ended = &mut asked => { said_if_panicked(ended); true }
+            Some(ended) = coming.join_next() => { said_if_panicked(ended); true }
+            Some(ended) = making.join_next() => { said_if_panicked(ended); true }
+            Some(ended) = going.join_next() => { said_if_panicked(ended); true }
+            ended = &mut acknowledging, if durable => { said_if_panicked(ended); true }
         };
         tracing::info!("broker stops");
         let finish = async {
-            stopper.stop();
-            while let Some(ended) = tasks.join_next().await {
-                said_if_panicked(ended);
-            }
-            stop_ask.stop();
+            stop_coming.stop();
+            ended(&mut coming).await;
+            stop_making.stop();
+            ended(&mut making).await;
             let records = shared.keep().unstored();
             shared.write(records.into_iter().map(Effect::Write));
             if let Some(writer) = shared.take_writer() {
                 said_if_panicked(tokio::task::spawn_blocking(move || writer.finish()).await);
             }
-            if !asked.is_finished() {
-                said_if_panicked(asked.await);
+            if !acknowledging.is_finished() {
+                said_if_panicked(acknowledging.await);
             }
             // What subscribers have not been sent within the linger time, they ask for.
-            let _ = shared.publish.clone().close().await;
+            stop_going.stop();
+            ended(&mut going).await;
         };
         if tokio::time::timeout(STOPPING, finish).await.is_err() {
             tracing::error!(
@@ -179,6 +205,18 @@ impl Broker {
         }
         if failed { Err(Error::Failed) } else { Ok(()) }
     }
+}
+
+async fn ended(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        said_if_panicked(ended);
+    }
+}
+
+fn publishing(shared: &Shared, place: &'static str, fanout: &Arc<Fanout>) -> Arc<Publishing> {
+    let ConnectionLimits { behind_messages: messages, behind_bytes: bytes, .. } = *shared.net.links.limits();
+    let queue = QueueLimits { messages, bytes };
+    Arc::new(Publishing { place, fanout: fanout.clone(), refusals: shared.refusals.clone(), queue })
 }
 
 /// Binds a broker and runs it until `shutdown` is done.
@@ -223,8 +261,7 @@ pub(crate) fn restore(keep: &mut Keep, loaded: Loaded, now: u64) -> u64 {
 
 /// Whether another port may help.
 fn is_taken(error: &Error) -> bool {
-    matches!(error, Error::Listen { source: omq_tokio::Error::Io(e), .. }
-        if e.kind() == std::io::ErrorKind::AddrInUse)
+    matches!(error, Error::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
 }
 
 /// Any port of the host that is free at the moment.
@@ -233,35 +270,33 @@ fn any_port(host: &str) -> Result<u16, Error> {
     Ok(listener.local_addr().map_err(Error::Setup)?.port())
 }
 
-async fn main_sockets(config: &Config) -> Result<(u16, Socket, Socket, Socket), Error> {
+async fn listen(config: &Config) -> Result<(u16, Ports), Error> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let port = if config.port == 0 { any_port(&config.listen)? } else { config.port };
-        match main_sockets_at(config, port).await {
-            Ok((publish, router, pull)) => return Ok((port, publish, router, pull)),
+        match listen_from(config, port).await {
+            Ok(ports) => return Ok((port, ports)),
             Err(error) if config.port != 0 || attempt == ATTEMPTS || !is_taken(&error) => return Err(error),
             Err(_) => {}
         }
     }
 }
 
-async fn main_sockets_at(config: &Config, port: u16) -> Result<(Socket, Socket, Socket), Error> {
+async fn listen_from(config: &Config, port: u16) -> Result<Ports, Error> {
     if port > u16::MAX - 2 {
         return Err(Error::NoPorts { port });
     }
-    let (publish, router, pull) =
-        (sockets::publish(sockets::TOPIC), sockets::ask(), sockets::intake(SocketType::Pull));
     // Publishers reconnect sooner than subscribers do: had they found the door open first, a second's worth
     // of frames would have passed with nobody there to see them.
-    listen(&publish, &config.listen, port + 1).await?;
-    listen(&router, &config.listen, port + 2).await?;
+    let publish = Listener::bind(&config.listen, port + 1).await?;
+    let ask = Listener::bind(&config.listen, port + 2).await?;
     tokio::time::sleep(config.head_start).await;
-    listen(&pull, &config.listen, port).await?;
-    Ok((publish, router, pull))
+    let push = Listener::bind(&config.listen, port).await?;
+    Ok(Ports { push, publish, ask })
 }
 
-async fn legacy_sockets(host: &str, wanted: u16) -> Result<(u16, Socket, Socket), Error> {
+async fn listen_to_old(host: &str, wanted: u16) -> Result<(u16, Listener, Listener), Error> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -269,17 +304,12 @@ async fn legacy_sockets(host: &str, wanted: u16) -> Result<(u16, Socket, Socket)
         if port == u16::MAX {
             return Err(Error::NoPorts { port });
         }
-        let (subscribe, publish) = (sockets::intake(SocketType::Sub), sockets::publish(sockets::LINE));
         let bound = async {
-            subscribe
-                .subscribe("")
-                .await
-                .map_err(|source| Error::Listen { address: address(host, port), source })?;
-            listen(&publish, host, port + 1).await?;
-            listen(&subscribe, host, port).await
+            let publish = Listener::bind(host, port + 1).await?;
+            Ok((port, Listener::bind(host, port).await?, publish))
         };
         match bound.await {
-            Ok(()) => return Ok((port, subscribe, publish)),
+            Ok(bound) => return Ok(bound),
             Err(error) if wanted != 0 || attempt == ATTEMPTS || !is_taken(&error) => return Err(error),
             Err(_) => {}
         }

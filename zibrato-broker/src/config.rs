@@ -16,6 +16,8 @@ pub struct Config {
     pub legacy_port: Option<u16>,
     /// How much is kept, and for how long.
     pub limits: Limits,
+    /// How much peers may make the broker hold.
+    pub connections: ConnectionLimits,
     /// How long to listen on the other ports before the in port is opened, so that subscribers are back
     /// before publishers are; 400 ms by default.
     pub head_start: Duration,
@@ -29,7 +31,57 @@ impl Default for Config {
             state: None,
             legacy_port: None,
             limits: Limits::default(),
+            connections: ConnectionLimits::default(),
             head_start: Duration::from_millis(400),
+        }
+    }
+}
+
+/// How much peers may make the broker hold. What is beyond a limit is refused or dropped, counted, and named in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// How long a handshake may take; 5 s by default.
+    pub handshake: Duration,
+    /// Most handshakes that are not done yet. Beyond, the oldest one of the address that has most is ended; 1024 by
+    /// default.
+    pub handshakes: usize,
+    /// Most connections to all ports together. Beyond, the address that has most gives one up for others; 10,000 by
+    /// default.
+    pub connections: usize,
+    /// Most connections of one address; 8,000 by default.
+    pub per_address: usize,
+    /// Most connections of one identity; 1,000 by default.
+    pub per_identity: usize,
+    /// Most bytes of messages that wait for one subscriber, which misses what is beyond; 16 MiB by default.
+    pub behind_bytes: usize,
+    /// Most messages that wait for one subscriber; 20,000 by default.
+    pub behind_messages: usize,
+    /// Most bytes that wait for all peers together. Beyond, each still has its share of another half; 256 MiB by
+    /// default.
+    pub outgoing_bytes: usize,
+    /// Most bytes of messages that have not come whole yet, of all peers together. Beyond, the one that has waited
+    /// longest loses its connection; 256 MiB by default.
+    pub incoming_bytes: usize,
+    /// How long a message may take to come whole; 60 s by default.
+    pub message_time: Duration,
+    /// Most subscriptions of one connection; 1024 by default.
+    pub subscriptions: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        ConnectionLimits {
+            handshake: Duration::from_secs(5),
+            handshakes: 1024,
+            connections: 10_000,
+            per_address: 8_000,
+            per_identity: 1_000,
+            behind_bytes: 16 << 20,
+            behind_messages: 20_000,
+            outgoing_bytes: 256 << 20,
+            incoming_bytes: 256 << 20,
+            message_time: Duration::from_secs(60),
+            subscriptions: 1024,
         }
     }
 }

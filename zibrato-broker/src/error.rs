@@ -9,7 +9,7 @@ pub enum Error {
         /// The address.
         address: String,
         /// Why.
-        source: omq_tokio::Error,
+        source: std::io::Error,
     },
     /// No three (or two) ports that follow each other are free, or a port is beyond 65533.
     NoPorts {

@@ -9,12 +9,25 @@ use crate::shared::Shared;
 /// Most (instance, level) pairs that are listed.
 const LISTED: usize = 200;
 
+/// Most senders whose refusals are listed, and most slow subscribers.
+const NAMED: usize = 20;
+
 /// A JSON object; keys may be added, never taken away.
 pub(crate) fn json(shared: &Shared) -> String {
     let now = shared.clock.now();
     let counters = &shared.counters;
     let refused: Map<String, Value> =
         shared.refusals.counts().into_iter().map(|(reason, n)| (reason.into(), n.into())).collect();
+    let net = &shared.net;
+    let (connections, pending) = net.links.len();
+    let senders: Vec<Value> = shared
+        .refusals
+        .worst(NAMED)
+        .into_iter()
+        .map(|(who, reasons)| json!({"who": who, "rejected": reasons}))
+        .collect();
+    let slow = shared.fanout.slowest(NAMED).into_iter().chain(shared.old_lines.slowest(NAMED));
+    let slow: Vec<Value> = slow.map(|(who, missed)| json!({"who": who, "missed": missed})).collect();
     let disk = shared.disk();
     let keep = shared.keep();
     let counts = keep.counts();
@@ -64,7 +77,7 @@ pub(crate) fn json(shared: &Shared) -> String {
         "frames_in": counters.frames_in.load(Relaxed),
         "bytes_in": counters.bytes_in.load(Relaxed),
         "frames_out": counters.frames_out.load(Relaxed),
-        "frames_dropped": counters.dropped.load(Relaxed),
+        "frames_dropped": shared.dropped(),
         "lines_in": counters.lines_in.load(Relaxed),
         "acks": counters.acks.load(Relaxed),
         "asks": counters.asks.load(Relaxed),
@@ -75,6 +88,17 @@ pub(crate) fn json(shared: &Shared) -> String {
         "expired": counts.expired,
         "evicted": counts.evicted,
         "rejected": refused,
+        "senders": senders,
+        "connections": {
+            "now": connections,
+            "handshakes": pending,
+            "ports": net.links.by_place(),
+            "accepted": net.links.counts.accepted.load(Relaxed),
+            "greeted": net.links.counts.greeted.load(Relaxed),
+        },
+        "queued_bytes": net.pool.bytes(),
+        "incoming_bytes": net.links.incoming_bytes(),
+        "slow": slow,
         "levels": levels,
         "publishers": publishers,
     })

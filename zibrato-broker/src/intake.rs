@@ -1,115 +1,153 @@
-//! The way of a frame: PULL, keep, PUB.
+//! The way of a frame: in, keep, out.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use omq_tokio::{Error, Message, Socket};
+use bytes::Bytes;
+use omq_proto::SocketType;
 use zibrato_core::level;
+use zibrato_core::limits;
 
 use crate::admit::{FORGOTTEN, PARTS, admit};
-use crate::keep::{Keep, Taken};
+use crate::keep::Taken;
+use crate::net::{Batch, Item, Peer, QueueLimits, Run, Service, Why, WireLimits, join};
 use crate::shared::{Shared, add};
-use crate::stop::Stop;
 use crate::trace;
 
-/// Most messages that are taken at once.
-const BATCH: usize = 256;
-/// Most batches that are still taken when the broker stops.
-const LEFT: usize = 1000;
+/// A message may pass the limit of a frame by this much, so that it is refused and counted as too large
+/// instead of costing its sender the connection.
+pub(crate) const SLACK: usize = 64 << 10;
+/// Most parts of a message, so that one with too many is refused without costing its sender the connection.
+pub(crate) const MOST_PARTS: usize = 64;
+/// Messages that are read before the lock on what is kept is taken for all of them.
+const TOGETHER: usize = 64;
 
-pub(crate) async fn run(shared: Arc<Shared>, pull: Socket, mut stop: Stop) {
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        let received = tokio::select! {
-            biased;
-            () = stop.stopped() => break,
-            received = pull.recv_many_into(BATCH, &mut batch) => received,
-        };
-        match received {
-            Ok(_) => {}
-            Err(Error::Closed) => break,
-            Err(error) => shared.refusals.count("in", "receive", error),
-        }
-        pass(&shared, &mut batch).await;
-        // The batch may have been taken and passed on without waiting once; others want to run, too.
-        tokio::task::yield_now().await;
-    }
-    // What has arrived already is still taken, but not what keeps coming.
-    for _ in 0..LEFT {
-        if pull.try_recv_many_into(BATCH, &mut batch).is_err() || batch.is_empty() {
-            break;
-        }
-        pass(&shared, &mut batch).await;
-    }
-    // Nothing is sent here, so there is nothing to linger for.
-    let _ = pull.close().await;
+/// The port where publishers push.
+pub(crate) struct Intake(pub(crate) Arc<Shared>);
+
+/// Neighbouring messages of one topic that are passed on together.
+struct Open {
+    wire: Range<usize>,
+    topic: Range<usize>,
+    messages: usize,
 }
 
-/// Keeps and publishes what is sound of a batch, and empties it.
-async fn pass(shared: &Shared, batch: &mut Vec<Message>) {
-    // Which of the messages that are passed on have marked rows; mostly none.
-    let mut traced = Vec::new();
-    let now = shared.clock.now();
-    {
-        let mut keep = shared.keep();
-        let mut passed = 0;
-        batch.retain(|message| match take(shared, &mut keep, message, now) {
-            Pass::Not => false,
-            how => {
-                if how == Pass::Traced {
-                    traced.push(passed);
+impl Service for Intake {
+    fn place(&self) -> &'static str {
+        "in"
+    }
+
+    fn kind(&self) -> SocketType {
+        SocketType::Pull
+    }
+
+    fn wire(&self) -> WireLimits {
+        WireLimits { message: limits::FRAME + SLACK, parts: MOST_PARTS }
+    }
+
+    fn queue(&self) -> QueueLimits {
+        // Nothing is sent here but answers to heartbeats.
+        QueueLimits { messages: 0, bytes: 0 }
+    }
+
+    fn hello(&self, _: &Arc<Peer>) {}
+
+    /// Keeps and publishes what is sound.
+    fn take(&self, peer: &Arc<Peer>, batch: &Batch<'_>) -> Result<(), Why> {
+        let shared = &*self.0;
+        let now = shared.clock.now();
+        let (mut runs, mut open, mut traced) = (Vec::new(), None, Vec::new());
+        let (mut frames, mut bytes) = (0, 0);
+        for items in batch.items.chunks(TOGETHER) {
+            let admitted = items.iter().filter_map(|item| {
+                let Item::Message { wire, parts, is_mixed } = item else { return None };
+                let [topic, frame] = &batch.parts[parts.clone()] else {
+                    let detail = format_args!("it has {} parts, not 2", parts.len());
+                    shared.refusals.count_of("in", PARTS, peer.who(), detail);
+                    return None;
+                };
+                match admit(&batch.bytes[topic.clone()], &batch.bytes[frame.clone()]) {
+                    Ok(admitted) => Some((admitted, wire, topic, frame, *is_mixed)),
+                    Err(reason) => {
+                        let start = &batch.bytes[topic.start..topic.end.min(topic.start + 100)];
+                        let start = start.escape_ascii().to_string();
+                        let detail = format_args!("topic {start:?}, {} bytes", frame.len());
+                        shared.refusals.count_of("in", reason, peer.who(), detail);
+                        None
+                    }
                 }
-                passed += 1;
-                true
+            });
+            let admitted: Vec<_> = admitted.collect();
+            let mut keep = shared.keep();
+            for (admitted, wire, topic, frame, is_mixed) in admitted {
+                frames += 1;
+                bytes += frame.len() as u64;
+                let own = batch.own.map(|own| own.slice(frame.clone()));
+                let taken = keep.take_own(admitted.level, &admitted.head, admitted.frame, own, now);
+                match taken {
+                    Taken::Forgotten => {
+                        let detail = format_args!("instance {}", admitted.head.instance);
+                        shared.refusals.count_of("in", FORGOTTEN, peer.who(), detail);
+                        continue;
+                    }
+                    Taken::News | Taken::Late if trace::is_traced(admitted.level, &admitted.head) => {
+                        traced.push((admitted.level, admitted.frame));
+                    }
+                    _ => {}
+                }
+                match &mut open {
+                    Some(Open { wire: before, topic: of, messages })
+                        if before.end == wire.start
+                            && !is_mixed
+                            && batch.bytes[of.clone()] == batch.bytes[topic.clone()] =>
+                    {
+                        before.end = wire.end;
+                        *messages += 1;
+                    }
+                    _ => {
+                        runs.extend(open.take().map(|open| run(batch, open)));
+                        if is_mixed {
+                            runs.push(unmixed(&batch.bytes[topic.clone()], admitted.frame));
+                        } else {
+                            open = Some(Open { wire: wire.clone(), topic: topic.clone(), messages: 1 });
+                        }
+                    }
+                }
             }
-        });
-    }
-    let mut traced = traced.into_iter().peekable();
-    for (number, message) in batch.drain(..).enumerate() {
-        let marks = traced.next_if_eq(&number).and_then(|_| {
-            let level = level::of_topic(message.part_slice(0)?)?;
-            Some(trace::received(shared, level, message.part_slice(1)?, now))
-        });
-        let sent = shared.publish(message).await;
-        if let Some(marks) = marks {
-            trace::passed_on(shared, marks, sent);
         }
+        runs.extend(open.map(|open| run(batch, open)));
+        add(&shared.counters.frames_in, frames);
+        add(&shared.counters.bytes_in, bytes);
+        let marks: Vec<_> =
+            traced.into_iter().map(|(level, frame)| trace::received(shared, level, frame, now)).collect();
+        shared.publish(&runs);
+        marks.into_iter().for_each(|marks| trace::passed_on(shared, marks));
+        Ok(())
     }
+
+    fn bye(&self, _: &Arc<Peer>) {}
 }
 
-/// Whether a message is passed on.
-#[derive(PartialEq, Eq)]
-enum Pass {
-    Not,
-    On,
-    /// It is, and has rows that are marked for tracing.
-    Traced,
-}
-
-/// Keeps a message if it is sound; says whether to pass it on.
-fn take(shared: &Shared, keep: &mut Keep, message: &Message, now: u64) -> Pass {
-    let (Some(topic), Some(frame), 2) = (message.part_slice(0), message.part_slice(1), message.len()) else {
-        shared.refusals.count("in", PARTS, format_args!("it has {} parts, not 2", message.len()));
-        return Pass::Not;
+/// The bytes of messages in an allocation of their own: what was read is read over, or has other messages beside.
+fn run(batch: &Batch<'_>, open: Open) -> Run {
+    let Open { wire, topic, messages } = open;
+    let topic = topic.start - wire.start..topic.end - wire.start;
+    let bytes = match batch.own {
+        Some(own) => own.slice(wire),
+        None => Bytes::copy_from_slice(&batch.bytes[wire]),
     };
-    match admit(topic, frame) {
-        Ok(admitted) => {
-            add(&shared.counters.frames_in, 1);
-            add(&shared.counters.bytes_in, frame.len() as u64);
-            let taken = keep.take(admitted.level, &admitted.head, admitted.frame, now);
-            if taken == Taken::Forgotten {
-                shared.refusals.count("in", FORGOTTEN, format_args!("instance {}", admitted.head.instance));
-            }
-            match taken {
-                Taken::Forgotten => Pass::Not,
-                Taken::News | Taken::Late if trace::is_traced(admitted.level, &admitted.head) => Pass::Traced,
-                _ => Pass::On,
-            }
-        }
-        Err(reason) => {
-            let start = &topic[..topic.len().min(100)];
-            let detail = format_args!("topic {:?}, {} bytes", start.escape_ascii().to_string(), frame.len());
-            shared.refusals.count("in", reason, detail);
-            Pass::Not
-        }
-    }
+    Run { bytes, messages, topic }
+}
+
+/// A message without the commands that came between its parts.
+fn unmixed(topic: &[u8], frame: &[u8]) -> Run {
+    let mut bytes = Vec::with_capacity(topic.len() + frame.len() + 11);
+    join(&mut bytes, [topic, frame].into_iter());
+    // A topic that names a level is short, so its header has two bytes.
+    Run { bytes: bytes.into(), messages: 1, topic: 2..2 + topic.len() }
+}
+
+/// The message of one frame of this program's own.
+pub(crate) fn own_run(level: &str, frame: &[u8]) -> Run {
+    unmixed(level::topic(level).as_bytes(), frame)
 }

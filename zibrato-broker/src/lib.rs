@@ -27,13 +27,14 @@ mod intake;
 pub mod keep;
 pub mod legacy;
 mod metrics;
+mod net;
 mod options;
 mod own;
 mod program;
+mod publishing;
 mod pulse;
 mod refusals;
 mod shared;
-mod sockets;
 mod stop;
 mod store;
 #[cfg(feature = "testing")]
@@ -41,7 +42,7 @@ pub mod testing;
 mod trace;
 
 pub use broker::{Addresses, Broker, run};
-pub use config::Config;
+pub use config::{Config, ConnectionLimits};
 pub use error::Error;
 pub use metrics::METRICS;
 pub use options::Options;

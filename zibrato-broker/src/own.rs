@@ -43,7 +43,7 @@ pub(crate) fn rows(shared: &Shared) -> Vec<Row> {
     rows.counter("frames.in", Tags::none(), counters.frames_in.load(Relaxed));
     rows.counter("bytes.in", Tags::none(), counters.bytes_in.load(Relaxed));
     rows.counter("frames.out", Tags::none(), counters.frames_out.load(Relaxed));
-    rows.counter("frames.dropped", Tags::none(), counters.dropped.load(Relaxed));
+    rows.counter("frames.dropped", Tags::none(), shared.dropped());
     rows.counter("acks", Tags::none(), counters.acks.load(Relaxed));
     rows.counter("asks", Tags::none(), counters.asks.load(Relaxed));
     rows.counter("asks.frames", Tags::none(), counters.answered.load(Relaxed));
@@ -67,6 +67,14 @@ pub(crate) fn rows(shared: &Shared) -> Vec<Row> {
     for (reason, count) in shared.refusals.counts() {
         rows.counter("refused", Tags::new([("reason", reason)]), count);
     }
+    let net = &shared.net;
+    rows.counter("connections.accepted", Tags::none(), net.links.counts.accepted.load(Relaxed));
+    rows.counter("connections.greeted", Tags::none(), net.links.counts.greeted.load(Relaxed));
+    let (connections, pending) = net.links.len();
+    rows.gauge("connections", connections as f64);
+    rows.gauge("handshakes", pending as f64);
+    rows.gauge("queued.bytes", net.pool.bytes() as f64);
+    rows.gauge("incoming.bytes", net.links.incoming_bytes() as f64);
     let keep = shared.keep();
     let counts = keep.counts();
     rows.counter("frames.repeated", Tags::none(), counts.repeats);

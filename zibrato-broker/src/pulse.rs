@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use omq_tokio::Message;
 use tokio::time::MissedTickBehavior;
 use zibrato_core::level;
 
+use crate::intake::own_run;
+use crate::net::Run;
 use crate::own::Own;
 use crate::shared::Shared;
 use crate::stop::Stop;
@@ -26,15 +26,16 @@ pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
     let mut ticks = tokio::time::interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let turns = shared.liveness.regular("the broker's clock", STUCK);
-    for beat in 0u64.. {
+    for number in 0u64.. {
         turns.turned();
         tokio::select! {
             biased;
             () = stop.stopped() => break,
             _ = ticks.tick() => {}
         }
-        shared.publish(beat_message(&shared)).await;
-        if beat % ROUND == 0 {
+        shared.net.links.sweep();
+        shared.publish(&[beat(&shared)]);
+        if number % ROUND == 0 {
             let now = shared.clock.now();
             let room = shared.room();
             let (effects, counts) = {
@@ -44,26 +45,26 @@ pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
             shared.write(effects);
             evictions.say(counts.evicted);
             for frame in own.set(&shared, false) {
-                shared.emit(level::OWN, frame).await;
+                shared.emit(level::OWN, frame);
             }
-            tell(&shared, false).await;
-            if beat % (ROUND * CLEARING) == 0 {
+            tell(&shared, false);
+            if number % (ROUND * CLEARING) == 0 {
                 shared.clear_old(now.saturating_sub(horizon));
             }
         }
     }
     for frame in own.set(&shared, true) {
-        shared.emit(level::OWN, frame).await;
+        shared.emit(level::OWN, frame);
     }
-    tell(&shared, true).await;
+    tell(&shared, true);
 }
 
 /// Sends what is told of marked rows.
-async fn tell(shared: &Shared, last: bool) {
+fn tell(shared: &Shared, last: bool) {
     let now = shared.clock.now();
     let set = shared.journal().set(now, last);
     for frame in set.iter().flat_map(|set| set.frames(now)) {
-        shared.emit(level::TRACE, frame).await;
+        shared.emit(level::TRACE, frame);
     }
 }
 
@@ -88,12 +89,12 @@ impl Evictions {
 }
 
 /// The sign of life: `beat|` and a MessagePack array of version, boot id and time.
-fn beat_message(shared: &Shared) -> Message {
+fn beat(shared: &Shared) -> Run {
     let mut body = Vec::with_capacity(32);
     // Writing into a `Vec` cannot fail.
     let _ = rmp::encode::write_array_len(&mut body, 3);
     let _ = rmp::encode::write_uint(&mut body, 1);
     let _ = rmp::encode::write_bin(&mut body, &shared.boot);
     let _ = rmp::encode::write_uint(&mut body, shared.clock.now());
-    Message::multipart([Bytes::from(level::topic(level::BEAT)), Bytes::from(body)])
+    own_run(level::BEAT, &body)
 }

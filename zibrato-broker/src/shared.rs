@@ -1,25 +1,26 @@
 //! What the tasks of the broker share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use omq_tokio::{Message, Socket, TrySendError};
 use zibrato_admin::Liveness;
 use zibrato_core::frame::{InstanceId, decode_head};
 use zibrato_core::trace::Journal;
 
 use crate::clock::Clock;
+use crate::intake::own_run;
 use crate::keep::{Effect, Keep};
+use crate::net::{Fanout, Net, Run};
 use crate::refusals::Refusals;
 use crate::store::{Disk, Job, Writer};
 
 /// Most events of marked rows that are kept, to be sent or for receivers that come late.
 const EVENTS: usize = 10_000;
-/// How long a message waits for the sending side of this process to catch up; slow subscribers are not waited
-/// for at all.
-const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// Longest topic: a level and its bar.
+const TOPIC: usize = zibrato_core::limits::LEVEL + 1;
+/// Longest start of an old line that a subscription may ask for.
+const LINE: usize = 1024;
 
 /// Counters of the whole broker.
 #[derive(Default)]
@@ -27,7 +28,6 @@ pub(crate) struct Counters {
     pub(crate) frames_in: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) frames_out: AtomicU64,
-    pub(crate) dropped: AtomicU64,
     pub(crate) acks: AtomicU64,
     pub(crate) asks: AtomicU64,
     pub(crate) answered: AtomicU64,
@@ -54,8 +54,11 @@ pub(crate) struct Shared {
     pub(crate) instance: InstanceId,
     pub(crate) source: String,
     pub(crate) counters: Counters,
-    pub(crate) refusals: Refusals,
-    pub(crate) publish: Socket,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) net: Net,
+    /// Who subscribed to frames, and who to old lines.
+    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) old_lines: Arc<Fanout>,
     pub(crate) durable: bool,
     pub(crate) liveness: Liveness,
     keep: Mutex<Keep>,
@@ -68,11 +71,12 @@ impl Shared {
         keep: Keep,
         boot: [u8; 16],
         clock: Clock,
-        publish: Socket,
+        net: Net,
         writer: Option<Writer>,
         liveness: Liveness,
     ) -> Self {
         let source = own_source();
+        let subscriptions = net.links.limits().subscriptions;
         Shared {
             boot,
             clock,
@@ -80,13 +84,20 @@ impl Shared {
             journal: Mutex::new(Journal::new(&source, EVENTS)),
             source,
             counters: Counters::default(),
-            refusals: Refusals::default(),
-            publish,
+            refusals: net.refusals.clone(),
+            net,
+            fanout: Arc::new(Fanout::new(subscriptions, TOPIC)),
+            old_lines: Arc::new(Fanout::new(subscriptions, LINE)),
             durable: writer.is_some(),
             liveness,
             keep: Mutex::new(keep),
             writer: Mutex::new(writer),
         }
+    }
+
+    /// How many messages slow subscribers have missed, together.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.fanout.dropped() + self.old_lines.dropped()
     }
 
     pub(crate) fn keep(&self) -> MutexGuard<'_, Keep> {
@@ -99,35 +110,21 @@ impl Shared {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a message to all subscribers. Those who are too slow miss it. False if it could not be sent at all.
-    pub(crate) async fn publish(&self, mut message: Message) -> bool {
-        loop {
-            message = match self.publish.try_send(message) {
-                Ok(()) => {
-                    add(&self.counters.frames_out, 1);
-                    return true;
-                }
-                Err(TrySendError::Full(message)) => message,
-                Err(_) => break,
-            };
-            if tokio::time::timeout(CATCH_UP, self.publish.wait_send_ready()).await.is_err() {
-                break;
-            }
-        }
-        add(&self.counters.dropped, 1);
-        false
+    /// Sends runs to all subscribers. Those who are too slow miss them.
+    pub(crate) fn publish(&self, runs: &[Run]) {
+        add(&self.counters.frames_out, runs.iter().map(|run| run.messages as u64).sum());
+        self.fanout.publish(runs);
     }
 
     /// Keeps and publishes a frame of the broker's own making.
-    pub(crate) async fn emit(&self, level: &str, frame: Vec<u8>) {
+    pub(crate) fn emit(&self, level: &str, frame: Vec<u8>) {
         match decode_head(&frame) {
             Ok(head) => {
                 self.keep().take(level, &head, &frame, self.clock.now());
             }
             Err(why) => tracing::error!(level, "failed to keep a frame of the broker's own: {why}"),
         }
-        let topic = Bytes::from(zibrato_core::level::topic(level));
-        self.publish(Message::multipart([topic, Bytes::from(frame)])).await;
+        self.publish(&[own_run(level, &frame)]);
     }
 
     /// Passes on to the disk what has to be there.

@@ -24,19 +24,18 @@ pub(crate) fn received(shared: &Shared, level: &str, frame: &[u8], time: u64) ->
     let marks = decoded.frame.rows.iter();
     let marks: Vec<Mark> =
         marks.filter_map(|row| Mark::of(head.instance, &level, head.sequence, row)).collect();
-    tell(shared, Hop::BrokerReceived, marks.iter().cloned(), time, true);
+    tell(shared, Hop::BrokerReceived, marks.iter().cloned(), time);
     marks
 }
 
-/// Tells that rows were passed on, or could not be.
-pub(crate) fn passed_on(shared: &Shared, marks: Vec<Mark>, sent: bool) {
-    tell(shared, Hop::BrokerPassedOn, marks, shared.clock.now(), sent);
+/// Tells that rows were passed on.
+pub(crate) fn passed_on(shared: &Shared, marks: Vec<Mark>) {
+    tell(shared, Hop::BrokerPassedOn, marks, shared.clock.now());
 }
 
-fn tell(shared: &Shared, hop: Hop, marks: impl IntoIterator<Item = Mark>, time: u64, taken: bool) {
-    let verdict = if taken { Verdict::Ok } else { Verdict::Dropped };
+fn tell(shared: &Shared, hop: Hop, marks: impl IntoIterator<Item = Mark>, time: u64) {
     let mut journal = shared.journal();
     for mark in marks {
-        journal.tell(Event::new(hop, mark, time).with_verdict(verdict, None));
+        journal.tell(Event::new(hop, mark, time).with_verdict(Verdict::Ok, None));
     }
 }

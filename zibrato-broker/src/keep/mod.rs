@@ -236,7 +236,19 @@ impl Keep {
 
     /// Takes a frame in.
     pub fn take(&mut self, level: &str, head: &Head, frame: &[u8], now: u64) -> Taken {
-        let taken = self.place(level, head, frame, now).0;
+        self.take_own(level, head, frame, None, now)
+    }
+
+    /// The same; `own` is the frame in an allocation that holds little else, which is kept instead of a copy.
+    pub fn take_own(
+        &mut self,
+        level: &str,
+        head: &Head,
+        frame: &[u8],
+        own: Option<Bytes>,
+        now: u64,
+    ) -> Taken {
+        let taken = self.place(level, head, frame, own, now).0;
         // A flood does not wait for the next tick.
         let Limits { slots, bytes, .. } = self.limits;
         if self.slots > slots + slots / 8 || self.bytes > bytes + bytes / 8 {
@@ -245,7 +257,14 @@ impl Keep {
         taken
     }
 
-    fn place(&mut self, level: &str, head: &Head, frame: &[u8], now: u64) -> (Taken, u64) {
+    fn place(
+        &mut self,
+        level: &str,
+        head: &Head,
+        frame: &[u8],
+        own: Option<Bytes>,
+        now: u64,
+    ) -> (Taken, u64) {
         let slots = self.instances.entry(head.instance).or_insert_with(|| Vec::with_capacity(1));
         let at = match slots.iter().position(|s| *s.level == *level) {
             Some(at) => at,
@@ -268,7 +287,7 @@ impl Keep {
         };
         let slot = &mut slots[at];
         let (ended, bytes) = (slot.ended, slot.bytes);
-        let (added, gap) = slot.add(head, frame, now);
+        let (added, gap) = slot.add(head, frame, own, now);
         self.bytes = self.bytes + slot.bytes - bytes;
         if let Some(counts) = self.levels.get_mut(&slot.level) {
             counts.frames += 1;
@@ -311,7 +330,7 @@ impl Keep {
 
     /// Takes back a frame that had been written to the disk.
     pub fn restore(&mut self, level: &str, head: &Head, frame: &[u8], received: u64) {
-        let (_, gap) = self.place(level, head, frame, received);
+        let (_, gap) = self.place(level, head, frame, None, received);
         let slots = self.instances.get_mut(&head.instance).into_iter().flatten();
         if let Some(slot) = slots.into_iter().find(|s| *s.level == *level) {
             slot.stored = slot.version;

@@ -144,7 +144,7 @@ impl Slot {
     }
 
     /// Takes a frame; gives what became of it and how many sets it shows to be missing.
-    pub(super) fn add(&mut self, head: &Head, frame: &[u8], now: u64) -> (Added, u64) {
+    pub(super) fn add(&mut self, head: &Head, frame: &[u8], own: Option<Bytes>, now: u64) -> (Added, u64) {
         self.frames += 1;
         let mut gap = 0;
         if head.sequence > self.highest {
@@ -155,7 +155,7 @@ impl Slot {
             self.pace(head.sent_at);
             self.highest = head.sequence;
         }
-        let added = self.place(head, frame, now);
+        let added = self.place(head, frame, own, now);
         if matches!(added, Added::News | Added::Retired) {
             self.heard = now;
         }
@@ -172,7 +172,7 @@ impl Slot {
         self.sent_at = self.sent_at.max(sent_at);
     }
 
-    fn place(&mut self, head: &Head, frame: &[u8], now: u64) -> Added {
+    fn place(&mut self, head: &Head, frame: &[u8], own: Option<Bytes>, now: u64) -> Added {
         let is_retired = head.flags.has(Flags::RETIRED);
         if !is_retired && self.is_covered(head) {
             return Added::Covered;
@@ -195,7 +195,8 @@ impl Slot {
         self.version += 1;
         set.version = self.version;
         // A copy, because the bytes that came may hold a whole receive buffer in memory.
-        set.held.push(Part { number: head.part, frame: Bytes::copy_from_slice(frame), received: now });
+        let kept = own.unwrap_or_else(|| Bytes::copy_from_slice(frame));
+        set.held.push(Part { number: head.part, frame: kept, received: now });
         self.bytes += frame.len() + OVERHEAD;
         if !set.whole() {
             self.trim();
