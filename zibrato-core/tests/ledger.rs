@@ -295,6 +295,30 @@ fn oddities_are_counted() {
 }
 
 #[test]
+fn missed_sets_are_counted_by_instance_and_level_and_over_restarts() {
+    let missed = |ledger: &Ledger| ledger.settled().entries.values().next().map(|entry| entry.missed);
+    let mut first = ledger(NOW - 100 * SECOND);
+    let merge = |ledger: &mut Ledger, sequence: u64, total: i64| {
+        ledger.merge("info", complete(sequence, SECOND, vec![counter("a", total)]), at(NOW));
+        totals(ledger)
+    };
+    // Whatever was before it was first heard is not missed.
+    merge(&mut first, 7, 1);
+    merge(&mut first, 10, 2);
+    assert_eq!(missed(&first), Some(2));
+    merge(&mut first, 9, 2);
+    merge(&mut first, 9, 2);
+    merge(&mut first, 11, 3);
+    assert_eq!(missed(&first), Some(1), "one came late");
+    let levels: Vec<_> =
+        first.level_counts().map(|(level, counts)| (level, counts.frames, counts.gaps)).collect();
+    assert_eq!(levels, [("info", 5, 2)]);
+    let mut second = Ledger::new(first.settled().clone(), Slacks::default(), HORIZON);
+    merge(&mut second, 14, 4);
+    assert_eq!(missed(&second), Some(3), "two were sent while nobody listened");
+}
+
+#[test]
 fn an_updown_total_that_came_back_is_settled_by_its_sequence() {
     let updown = |total| Row {
         key: key(Kind::Updown, "u"),

@@ -61,6 +61,13 @@ impl Asking {
         questions
     }
 
+    /// Asks all brokers for everything: what was known is not any more.
+    pub(crate) fn anew(&mut self) {
+        for broker in &mut self.brokers {
+            (broker.open, broker.next, broker.cursor) = (None, 0, None);
+        }
+    }
+
     /// Asks this broker as soon as possible: it was away, or something was missed.
     pub fn again(&mut self, broker: usize) {
         if let Some(broker) = self.brokers.get_mut(broker) {

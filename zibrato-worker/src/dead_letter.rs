@@ -1,7 +1,7 @@
 //! Dead letters: measurements that the backend will never take, kept for people to look at.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
@@ -46,12 +46,24 @@ impl DeadLetters {
         }
         let lines: String = letters.iter().map(|letter| format!("{}\n", line(time, letter))).collect();
         let write = || {
-            let mut file = File::options().append(true).create(true).open(&self.0)?;
-            file.write_all(lines.as_bytes())?;
+            let mut file = File::options().read(true).append(true).create(true).open(&self.0)?;
+            // A line that was broken off by a full disk or a crash must not spoil the next.
+            let end = if ends_with_a_line(&mut file)? { "" } else { "\n" };
+            file.write_all([end.as_bytes(), lines.as_bytes()].concat().as_slice())?;
             file.sync_data()
         };
         write().map_err(Error::file("write", &self.0))
     }
+}
+
+fn ends_with_a_line(file: &mut File) -> std::io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(true);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 fn line(time: u64, letter: &DeadLetter) -> Json {
@@ -114,8 +126,11 @@ mod tests {
             reason: "no such name".into(),
         };
         letters.write(1_500_000_000, std::slice::from_ref(&letter)).unwrap();
+        let whole = std::fs::read(letters.path()).unwrap();
+        std::fs::write(letters.path(), [&whole[..], &whole[..20]].concat()).unwrap();
         letters.write(2_000_000_000, &[letter]).unwrap();
         let text = std::fs::read_to_string(letters.path()).unwrap();
+        let text = text.replace(&format!("{}\n", std::str::from_utf8(&whole[..20]).unwrap()), "");
         let lines: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["reason"], "no such name");

@@ -76,6 +76,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the state is damaged, rather than that it cannot be used at the moment.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Error::Database { why, .. } if zibrato_disk::is_damage(why))
+    }
+
     pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_path_buf();
         move |why| Error::File { doing, path, why }

@@ -50,6 +50,7 @@
 //! What a worker does, and why its totals are exact, is in [`Settler`] and [`Sender`], which can be driven by hand;
 //! [`run`] puts sockets and timers around them. The feature `testing` adds backends for tests.
 
+mod account;
 mod aggregate;
 mod asking;
 mod backend;
@@ -79,6 +80,7 @@ pub mod testing;
 mod totals;
 mod trace;
 
+pub use account::Amount;
 pub use asking::Asking;
 pub use backend::{Accepted, Backend, BackendError, Temporality};
 pub use backend_options::{Arguments, BackendOptions, OpenError, examples, main_of};
@@ -93,7 +95,7 @@ pub use sender::{Sender, Sent};
 pub use settle::{Outcome, Rules, Settler};
 pub use shape::{AddedTag, Rename, Selector, Shape};
 pub use shard::Shard;
-pub use state::{Resharded, State, reshard};
+pub use state::{Accounts, Damage, Resharded, Snapshot, SnapshotBatch, SnapshotOrigin, State, reshard};
 pub use status::{Figures, Status};
 pub use subscription::{Subscription, Tap};
 /// What a metric is, and a sum that keeps whole increments exact.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use zibrato_core::frame::{Flags, Head, InstanceId, Key, Kind, Row, State, Tags, Total, encode_set};
-use zibrato_core::ledger::Counts;
+use zibrato_core::ledger::Ledger;
 use zibrato_core::{level, limits};
 use zibrato_transport::{Broker, Push};
 
@@ -14,6 +14,9 @@ use crate::trace::Tracing;
 
 /// How often they are sent.
 pub(crate) const EVERY: Duration = Duration::from_secs(5);
+
+/// Most levels that have metrics of their own.
+const LEVELS: usize = 100;
 
 pub(crate) struct Own {
     instance: InstanceId,
@@ -66,7 +69,7 @@ impl Own {
         now: u64,
         figures: &Figures,
         backend: &[(&str, u64)],
-        counts: Counts,
+        ledger: &Ledger,
         complaints: &Complaints,
         last: bool,
     ) {
@@ -84,10 +87,10 @@ impl Own {
             source: self.source.clone(),
         };
         let mut rows = Vec::new();
-        let mut add = |name: &str, reason: Option<&str>, total: u64| {
+        let counts = ledger.counts();
+        let mut add = |name: &str, reason: Option<(&str, &str)>, total: u64| {
             let whose = ("backend", self.backend);
             let worker = self.worker.as_deref().map(|worker| ("worker", worker));
-            let reason = reason.map(|reason| ("reason", reason));
             let tags = Tags::new([Some(whose), reason, worker].into_iter().flatten());
             let name = format!("zibrato.worker.{}", name.replace('_', ".")).into();
             let source = self.source.as_str().into();
@@ -113,7 +116,11 @@ impl Own {
             ("frames_beyond", counts.frames_beyond),
         ];
         merged.into_iter().for_each(|(name, total)| add(name, None, total));
-        complaints.counts().for_each(|(reason, total)| add("refused", Some(reason), total));
+        complaints.counts().for_each(|(reason, total)| add("refused", Some(("reason", reason)), total));
+        for (level, counts) in ledger.level_counts().take(LEVELS) {
+            add("level_frames", Some(("level", level)), counts.frames);
+            add("level_gaps", Some(("level", level)), counts.gaps);
+        }
         let topic = level::topic(level::OWN);
         for frame in encode_set(&head, &rows, limits::FRAME) {
             for push in &self.pushes {

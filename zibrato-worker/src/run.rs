@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -21,6 +22,7 @@ use zibrato_transport::{Asker, Broker, Event};
 
 use crate::asking::{Asking, INTERVAL};
 use crate::backend::{Backend, Temporality};
+use crate::batch::Batch;
 use crate::complaints::Complaints;
 use crate::dry_run::{self, DryRun};
 use crate::error::Error;
@@ -29,6 +31,8 @@ use crate::own::{self, Own};
 use crate::program::notify;
 use crate::sender::{Sender, Sent, blocking};
 use crate::settle::{Outcome, Rules, Settler};
+use crate::shape::Shape;
+use crate::shard::Shard;
 use crate::state::State;
 use crate::status::Status;
 use crate::subscription::{Feed, Tap};
@@ -49,6 +53,10 @@ const ARRIVED: Duration = Duration::from_millis(500);
 const GONE: Duration = Duration::from_secs(1);
 /// How long to wait after the state directory could not be used.
 const DISK: Duration = Duration::from_secs(5);
+/// How long to wait until nothing uses a damaged state any more.
+const LET_GO: Duration = Duration::from_secs(30);
+/// How often the state may be found damaged before the worker gives up.
+const DAMAGES: u64 = 5;
 /// How long the sender sleeps when there is nothing to send and nobody wakes it.
 const ASLEEP: Duration = Duration::from_secs(60);
 
@@ -118,14 +126,18 @@ async fn run_in<B: Backend>(
         ..Rules::default()
     };
     let shape = options.shape()?;
-    let (directory, levels, shard) = (directory.to_path_buf(), options.levels.clone(), options.shard);
+    let opening = Opening {
+        directory: directory.to_path_buf(),
+        levels: options.levels.clone(),
+        shard: options.shard,
+        rules,
+        shape,
+    };
+    let open = opening.clone();
     let (mut settler, backend) = blocking(move || {
-        let state = State::open(&directory, B::NAME, shard)?;
-        state.tell(backend.temporality())?;
-        let mut settler = Settler::new(state, &levels, rules, now())?;
-        settler.set_shape(shape);
-        if backend.temporality() == Temporality::Cumulative {
-            backend.restore(settler.restored()?);
+        let (settler, restored) = open.open(backend.temporality(), B::NAME, None)?;
+        if let Some(restored) = restored {
+            backend.restore(restored);
         }
         Ok((settler, backend))
     })
@@ -136,6 +148,7 @@ async fn run_in<B: Backend>(
     );
     let backend = Arc::new(Mutex::new(backend));
     let status = Arc::new(Status::default());
+    count_damage(&status, settler.state());
     let own =
         (!options.dry_run).then(|| Own::new(&brokers, B::NAME, options.name.as_deref(), clock::unix_nanos()));
     let tracing = own.as_ref().map(Own::tracing);
@@ -167,17 +180,66 @@ async fn run_in<B: Backend>(
         held: VecDeque::new(),
         held_bytes: 0,
         began: Instant::now(),
+        opening,
     };
     ready();
-    let result = worker.work(options.flush, shutdown).await;
-    let ended = match result {
-        Ok(()) => worker.end().await,
-        Err(why) => Err(why),
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut stopping = false;
+    let ended = loop {
+        let mut result = if stopping { Ok(()) } else { worker.work(options.flush, shutdown.as_mut()).await };
+        if result.is_ok() {
+            stopping = true;
+            result = worker.end().await;
+        }
+        match result {
+            Err(Error::Database { why, .. })
+                if zibrato_disk::is_damage(&why) && worker.status.figures().state_damaged < DAMAGES =>
+            {
+                worker.begin_anew(why.to_string().replace('\n', " ")).await?;
+            }
+            ended => break ended,
+        }
     };
     let figures = worker.status.figures();
     let counts = worker.settler.as_ref().map(Settler::counts).unwrap_or_default();
     tracing::info!(?figures, ?counts, "worker ends");
     ended
+}
+
+/// What a state directory is opened with.
+#[derive(Debug, Clone)]
+struct Opening {
+    directory: PathBuf,
+    levels: Levels,
+    shard: Shard,
+    rules: Rules,
+    shape: Shape,
+}
+
+impl Opening {
+    /// Opens it, after `damage` was found while it was used; with the totals that the backend continues from, if it is told
+    /// some.
+    fn open(
+        &self,
+        temporality: Temporality,
+        backend: &str,
+        damage: Option<String>,
+    ) -> Result<(Settler, Option<Batch>), Error> {
+        let state = State::open_after(&self.directory, backend, self.shard, damage)?;
+        state.tell(temporality)?;
+        let mut settler = Settler::new(state, &self.levels, self.rules, now())?;
+        settler.set_shape(self.shape.clone());
+        let restored = (temporality == Temporality::Cumulative).then(|| settler.restored()).transpose()?;
+        Ok((settler, restored))
+    }
+}
+
+fn count_damage(status: &Status, state: &State) {
+    if let Some(damage) = state.damage() {
+        status.state_damaged(1);
+        status.state_instances_lost(damage.instances_lost);
+        status.state_batches_lost(damage.batches_lost);
+    }
 }
 
 /// Nanoseconds since 1970 UTC.
@@ -203,6 +265,7 @@ struct Work<B> {
     held: VecDeque<Held>,
     held_bytes: usize,
     began: Instant,
+    opening: Opening,
 }
 
 /// A frame with series that the backend could not be asked about, because it was busy with a request.
@@ -241,8 +304,11 @@ struct Answers {
 }
 
 impl<B: Backend> Work<B> {
-    async fn work(&mut self, flush: Duration, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let mut shutdown = std::pin::pin!(shutdown);
+    async fn work(
+        &mut self,
+        flush: Duration,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), Error> {
         let mut tick = every(TICK);
         let mut own_tick = every(own::EVERY);
         let mut forget = every(FORGET);
@@ -288,6 +354,44 @@ impl<B: Backend> Work<B> {
                 why = self.sending.failed() => return Err(why),
             }
         }
+    }
+
+    /// Goes on with a new state directory, into which goes what could be saved of the damaged one, as if the worker had
+    /// been started again.
+    async fn begin_anew(&mut self, damage: String) -> Result<(), Error> {
+        self.sending.give_up();
+        if !self.sending.task.is_finished() {
+            let _ = timeout(LET_GO, &mut self.sending.task).await;
+        }
+        self.settler = None;
+        (self.held, self.held_bytes) = (VecDeque::new(), 0);
+        let deadline = Instant::now() + LET_GO;
+        let temporality = self.backend.lock().await.temporality();
+        let (mut settler, restored) = loop {
+            let (opening, damage) = (self.opening.clone(), damage.clone());
+            let opened = blocking(move || opening.open(temporality, B::NAME, Some(damage))).await;
+            match opened {
+                // What was begun with the old one is not done yet.
+                Err(Error::InUse { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                opened => break opened?,
+            }
+        };
+        if let Some(restored) = restored {
+            self.backend.lock().await.restore(restored);
+        }
+        count_damage(&self.status, settler.state());
+        let tracing = self.own.as_ref().map(Own::tracing);
+        if let Some(tracing) = &tracing {
+            settler.set_tracing(tracing.clone());
+        }
+        let [disk, senders_disk] = Disk::two();
+        let sender = Sender::new(self.backend.clone(), settler.state().clone(), self.status.clone());
+        self.sending = Sending::start(sender.with_tracing(tracing), senders_disk);
+        (self.settler, self.disk) = (Some(settler), disk);
+        self.asking.anew();
+        Ok(())
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), Error> {
@@ -500,7 +604,7 @@ impl<B: Backend> Work<B> {
         if let (Some(own), Some(settler)) = (&mut self.own, &self.settler) {
             // As every sender's, its times run on a clock that is never stepped.
             let (now, backend) = (clock::unix_nanos(), self.status.backend());
-            own.send(now, &self.status.figures(), &backend, settler.counts(), &self.complaints, last);
+            own.send(now, &self.status.figures(), &backend, settler.ledger(), &self.complaints, last);
         }
     }
 
@@ -612,6 +716,7 @@ impl Disk {
                 }
                 Ok(Some(value))
             }
+            Err(why) if why.is_damage() => Err(why),
             Err(why @ (Error::Database { .. } | Error::File { .. })) => {
                 if self.failing.fetch_or(self.own, Relaxed) == 0 {
                     tracing::error!("failed to {why}; nothing is settled until that is repaired");

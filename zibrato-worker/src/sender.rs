@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
+use crate::account::Amount;
 use crate::backend::{Accepted, Backend, BackendError};
 use crate::backoff::Backoff;
 use crate::batch::{Batch, Measurement};
@@ -51,6 +52,8 @@ struct Answered {
     id: u64,
     time: u64,
     dead: Arc<[DeadLetter]>,
+    /// How much that is.
+    refused: Amount,
     /// What is to be sent again; the batch is done where that is nothing.
     again: Arc<[Measurement]>,
 }
@@ -208,7 +211,8 @@ impl<B: Backend> Sender<B> {
         again: Vec<Measurement>,
     ) -> Result<(), Error> {
         self.status.dead_letters(dead.len());
-        self.answered = Some(Answered { id, time, dead: dead.into(), again: again.into() });
+        let refused = dead.iter().map(|letter| Amount::of(&letter.measurement)).sum();
+        self.answered = Some(Answered { id, time, dead: dead.into(), refused, again: again.into() });
         self.write_down().await
     }
 
@@ -218,8 +222,12 @@ impl<B: Backend> Sender<B> {
         let (letters, file) = (answered.dead.clone(), DeadLetters::new(self.state.directory()));
         blocking(move || file.write(time, &letters)).await?;
         answered.dead = Arc::default();
-        let (again, state) = (answered.again.clone(), self.state.clone());
-        blocking(move || if again.is_empty() { state.finish(id) } else { state.keep(id, &again) }).await?;
+        let (again, refused, state) = (answered.again.clone(), answered.refused, self.state.clone());
+        blocking(move || match again.is_empty() {
+            true => state.finish(id, refused),
+            false => state.keep(id, &again, refused),
+        })
+        .await?;
         self.answered = None;
         Ok(())
     }

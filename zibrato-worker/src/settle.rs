@@ -8,6 +8,7 @@ use zibrato_core::ledger::{Arrival, Counts, Delta, HORIZON, Ledger, Limits, Merg
 use zibrato_core::level::Levels;
 use zibrato_core::trace::Verdict;
 
+use crate::account::{Amount, amounts};
 use crate::aggregate::{self, Aggregate, Making, aggregate, chunks};
 use crate::backend::{Backend, Temporality};
 use crate::batch::{Batch, Measurement, Series};
@@ -128,7 +129,7 @@ impl Settler {
     /// When the state directory cannot be read or written.
     pub fn new(state: State, levels: &Levels, rules: Rules, now: u64) -> Result<Settler, Error> {
         let mut settled = state.outline()?;
-        if settled.since.begin(levels, now) {
+        if settled.since.begin(levels, now.max(state.anew()?.unwrap_or(0))) {
             state.save_since(&settled.since)?;
         }
         Ok(Settler {
@@ -247,7 +248,8 @@ impl Settler {
         if entries.is_empty() {
             return Ok(0);
         }
-        self.state.settle(&Step { entries, ran, ..Step::default() })?;
+        let (moved, happened) = amounts(settling.settlement());
+        self.state.settle(&Step { entries, moved: &moved, happened, ran, ..Step::default() })?;
         Ok(settling.commit().entries.len())
     }
 
@@ -305,7 +307,18 @@ impl Settler {
         // Rather twice after a crash than not at all.
         self.dead_letters.write(time, &dead)?;
         let period = (self.last_time.unwrap_or(0), time);
-        let step = Step { entries, chunks: &chunks, totals: &advance.changed, period, ran };
+        let (moved, happened) = amounts(settling.settlement());
+        let refused = dead.iter().map(|letter| Amount::of(&letter.measurement)).sum();
+        let step = Step {
+            entries,
+            moved: &moved,
+            happened,
+            dead: refused,
+            chunks: &chunks,
+            totals: &advance.changed,
+            period,
+            ran,
+        };
         let ids = self.state.settle(&step)?;
         if let Some(tracing) = &self.tracing {
             tracing.batches(ids.into_iter().zip(chunks.iter().map(Vec::as_slice)));

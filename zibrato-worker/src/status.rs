@@ -69,6 +69,12 @@ status! {
     bad_rows,
     /// Frames of levels that were not asked for.
     other_levels,
+    /// Times at which the state was damaged, moved aside and begun anew.
+    state_damaged,
+    /// Instances of which the settled totals were lost by that, as far as could be read.
+    state_instances_lost,
+    /// Batches that were lost by that, as far as could be read.
+    state_batches_lost,
     /// Messages that were no frames: wrong topic or number of parts.
     malformed,
 }

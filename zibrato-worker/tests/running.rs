@@ -17,7 +17,7 @@ use zibrato_core::frame::{Frame, InstanceId, encode_set};
 use zibrato_core::{level, limits};
 use zibrato_transport::Push;
 use zibrato_worker::testing::{Act, Memory};
-use zibrato_worker::{Accepted, Backend, BackendError, Batch, Options, Series, run};
+use zibrato_worker::{Accepted, Backend, BackendError, Batch, Options, Series, Snapshot, run};
 
 /// A broker in a task; killed when it is dropped.
 struct RunningBroker {
@@ -382,4 +382,40 @@ async fn a_slow_backend_holds_up_neither_new_series_of_a_shard_nor_the_end() {
     let worker = RunningWorker::start("tcp://127.0.0.1:1", state.path(), &gate.memory, one_of_two);
     until("the rest is sent", || gate.sum() >= 1_000_000.0).await;
     worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_is_damaged_while_it_is_used_is_replaced_and_the_worker_goes_on() {
+    let broker = RunningBroker::start(0, None).await;
+    let (state, backend) = (tempfile::tempdir().unwrap(), memory());
+    let worker = RunningWorker::start(&broker.address(), state.path(), &backend, |_| {});
+    let push = Push::start(&address(broker.port));
+    offer(&push, "info", complete(1, 1, 0, vec![counter("a", 5)]));
+    until("the total is there", || backend.total("a") == 5.0).await;
+    {
+        let db = rusqlite::Connection::open(state.path().join("state.db")).unwrap();
+        db.busy_timeout(Duration::from_secs(10)).unwrap();
+        db.execute("UPDATE origin SET sequence = sequence + 1", []).unwrap();
+    }
+    offer(&push, "info", complete(1, 2, 0, vec![counter("a", 7)]));
+    let aside = || {
+        let files = std::fs::read_dir(state.path()).unwrap().map(|file| file.unwrap().file_name());
+        files.filter(|name| name.to_string_lossy().starts_with("state.db.damaged-")).count()
+    };
+    until("it is moved aside", || aside() > 0).await;
+    // It counts from where it was when the worker began anew.
+    let settled = || {
+        let snapshot = Snapshot::read(state.path()).ok()?;
+        let origin = snapshot.origins.into_iter().find(|origin| origin.instance == InstanceId([1; 16]))?;
+        Some(origin.amount.counted.whole)
+    };
+    until("it is taken as settled", || settled() == Some(7)).await;
+    let before = backend.total("a");
+    assert!(before == 5.0 || before == 7.0, "{before}");
+    offer(&push, "info", complete(1, 3, 0, vec![counter("a", 10)]));
+    until("what is new is there", || backend.total("a") == before + 3.0).await;
+    worker.stop().await;
+    assert_eq!(backend.total("a"), before + 3.0);
+    let snapshot = Snapshot::read(state.path()).unwrap();
+    assert!(snapshot.damaged.0 == 1 && snapshot.faults.is_empty(), "{snapshot:?}");
 }

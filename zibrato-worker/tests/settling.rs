@@ -158,21 +158,6 @@ fn a_state_directory_has_one_user_one_backend_and_one_shard() {
     State::open(directory.path(), "librato", Shard::WHOLE).unwrap();
 }
 
-#[test]
-fn another_version_is_refused_and_a_damaged_file_moved_aside() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("state.db");
-    let open = || State::open(directory.path(), "memory", Shard::WHOLE);
-    open().unwrap();
-    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 2).unwrap();
-    let error = open().unwrap_err();
-    assert!(error.to_string().contains("its layout has version 2, this program knows 1"), "{error}");
-    std::fs::write(&file, "this is no database, whatever its name says. ".repeat(100)).unwrap();
-    open().unwrap();
-    let names = || std::fs::read_dir(directory.path()).unwrap().map(|f| f.unwrap().file_name());
-    assert!(names().any(|name| name.to_string_lossy().starts_with("state.db.damaged-")));
-}
-
 /// What a power cut leaves: the files as they are now.
 fn crash(directory: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();

@@ -107,13 +107,18 @@ pub(super) struct Entry {
     pub(super) heard: u64,
     /// Whether a last set was announced.
     pub(super) ended: bool,
+    /// How many sets have been missed, since the instance was first heard, over restarts of the worker.
+    pub(super) missed: u64,
+    /// Sets up to this one are not missed, or were counted in an earlier life of the worker.
+    missed_before: u64,
     open: BTreeMap<u64, OpenSet>,
     first: Option<Arc<WholeSet>>,
     newest: Option<Arc<WholeSet>>,
 }
 
 impl Entry {
-    pub(super) fn new(source: Arc<str>, held: usize) -> Self {
+    /// What is known of an instance that is first heard, of which `settled` had been settled.
+    pub(super) fn new(source: Arc<str>, held: usize, settled: Option<&SettledEntry>) -> Self {
         Entry {
             source,
             held,
@@ -129,6 +134,8 @@ impl Entry {
             traced_before: None,
             heard: 0,
             ended: false,
+            missed: settled.map_or(0, |settled| settled.missed),
+            missed_before: settled.map_or(0, |settled| settled.sequence),
             open: BTreeMap::new(),
             first: None,
             newest: None,
@@ -149,12 +156,19 @@ impl Entry {
         // Only durations of either clock are used, never times of both.
         self.start = self.start.min(received.saturating_sub(head.age()));
         if head.sequence > self.sequence {
-            if self.sequence > 0 {
-                outcome.skipped = head.sequence - self.sequence - 1;
+            let before = self.sequence.max(self.missed_before);
+            if before == 0 {
+                self.missed_before = head.sequence;
+            } else {
+                outcome.skipped = head.sequence.saturating_sub(before + 1);
             }
+            self.missed = self.missed.saturating_add(outcome.skipped);
             self.sequence = head.sequence;
         } else {
             outcome.late = !self.whole.contains(head.sequence) && !self.open.contains_key(&head.sequence);
+            if outcome.late && head.sequence > self.missed_before {
+                self.missed = self.missed.saturating_sub(1);
+            }
         }
         let mut part = (head.is_complete() && settled.is_none()).then(WholeSet::default);
         for row in rows {

@@ -13,7 +13,7 @@ mod settled;
 mod shares;
 mod since;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::frame::{Description, Flags, Frame, State};
@@ -106,6 +106,16 @@ pub struct Counts {
     pub frames_beyond: u64,
 }
 
+/// What has been counted of one level since the ledger was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct LevelCounts {
+    /// Frames merged.
+    pub frames: u64,
+    /// Sequences that were passed over when a newer one came.
+    pub gaps: u64,
+}
+
 /// The totals of all instances, as far as they have been heard, and as far as they have been settled.
 #[derive(Debug)]
 pub struct Ledger {
@@ -113,7 +123,7 @@ pub struct Ledger {
     dirty: BTreeSet<Origin>,
     settled: Settled,
     descriptions: HashMap<Arc<str>, Description>,
-    levels: BTreeSet<Arc<str>>,
+    levels: BTreeMap<Arc<str>, LevelCounts>,
     slacks: Slacks,
     horizon: u64,
     oldest: u64,
@@ -131,7 +141,7 @@ impl Ledger {
             dirty: BTreeSet::new(),
             settled,
             descriptions: HashMap::new(),
-            levels: BTreeSet::new(),
+            levels: BTreeMap::new(),
             slacks,
             horizon,
             oldest: HORIZON,
@@ -189,6 +199,11 @@ impl Ledger {
         self.counts
     }
 
+    /// What has been counted, by level.
+    pub fn level_counts(&self) -> impl Iterator<Item = (&str, LevelCounts)> {
+        self.levels.iter().map(|(level, counts)| (&**level, *counts))
+    }
+
     /// How many instances, each level of one for itself, are in memory.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -206,12 +221,12 @@ impl Ledger {
 
     /// The shared form of whose totals these are.
     pub fn origin(&mut self, instance: crate::frame::InstanceId, level: &str) -> Origin {
-        let level = match self.levels.get(level) {
-            Some(level) => level.clone(),
+        let level = match self.levels.get_key_value(level) {
+            Some((level, _)) => level.clone(),
             None => {
                 let level: Arc<str> = level.into();
                 if self.levels.len() < LEVELS {
-                    self.levels.insert(level.clone());
+                    self.levels.insert(level.clone(), LevelCounts::default());
                 }
                 level
             }
@@ -242,7 +257,7 @@ impl Ledger {
         }
         let origin = self.origin(frame.head.instance, level);
         let is_known = self.entries.contains_key(&origin);
-        if !is_known && (!self.has_room_for(&frame.head.source) || !self.levels.contains(level)) {
+        if !is_known && (!self.has_room_for(&frame.head.source) || !self.levels.contains_key(level)) {
             self.counts.frames_beyond += 1;
             return Merged::NoRoom;
         }
@@ -266,7 +281,7 @@ impl Ledger {
             let mut held = room.enter(&source);
             // What was recalled is there, whether there is room for it or not.
             room.add(&mut held, settled.map_or(0, room::of_settled));
-            Entry::new(source, held)
+            Entry::new(source, held, settled)
         });
         entry.heard = ran;
         if self.tracing && frame.head.flags.has(Flags::TRACED) && &*origin.level != TRACE {
@@ -278,6 +293,10 @@ impl Ledger {
         entry.ended |= head.flags.has(Flags::LAST);
         let received = arrival.now.saturating_sub(arrival.held);
         let outcome = entry.merge(&head, rows, received, settled, room);
+        if let Some(counts) = self.levels.get_mut(&origin.level) {
+            counts.frames += 1;
+            counts.gaps = counts.gaps.saturating_add(outcome.skipped);
+        }
         self.dirty.insert(origin);
         self.counts.frames += 1;
         self.counts.gaps = self.counts.gaps.saturating_add(outcome.skipped);

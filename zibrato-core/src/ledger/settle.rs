@@ -35,6 +35,8 @@ pub struct EntryChange {
     pub heard: u64,
     /// The newest set that is settled.
     pub sequence: u64,
+    /// How many of its sets have never come, since it was first heard.
+    pub missed: u64,
     /// The metrics of which something else is settled than before; where one is listed twice, the later counts.
     pub rows: Vec<(Key, SettledRow)>,
     /// The points that are settled, where they are others than before.
@@ -245,6 +247,7 @@ impl Ledger {
             start: old.map_or(entry.start, |old| old.start.min(entry.start)),
             heard: self.settled.ran,
             sequence: entry.sequence.max(old.map_or(0, |old| old.sequence)),
+            missed: entry.missed,
             rows,
             points,
             open: Vec::new(),
@@ -255,6 +258,7 @@ impl Ledger {
     fn commit(&mut self, change: &EntryChange) {
         let settled = self.settled.entries.entry(change.origin.clone()).or_default();
         (settled.start, settled.heard, settled.sequence) = (change.start, change.heard, change.sequence);
+        settled.missed = change.missed;
         settled.rows.extend(change.rows.iter().cloned());
         if let Some(points) = &change.points {
             settled.points = points.clone();

@@ -41,6 +41,9 @@ pub struct SettledEntry {
     pub heard: u64,
     /// The newest set that has been settled.
     pub sequence: u64,
+    /// How many of its sets have never come, since it was first heard: totals healed, but not the time in which things
+    /// happened, nor extremes.
+    pub missed: u64,
     /// By metric; gauges without statistics, points and descriptions have none.
     pub rows: HashMap<Key, SettledRow>,
     /// Numbers of the points that have been settled, or given up.

@@ -1,9 +1,15 @@
 //! The outbox: batches that the backend has not accepted yet.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::accounts::{self, Account, Accounts};
 use super::codec::{decode_measurements, encode_measurements};
+use super::seal::batch_seal;
+use super::settled::insert_batch;
 use super::{State, meta, set_meta, small};
+use crate::account::Amount;
 use crate::aggregate;
 use crate::backend::Temporality;
 use crate::batch::{Batch, Measurement};
@@ -39,7 +45,10 @@ impl State {
             }
             set_meta(tx, "temporality", wanted).map(|()| None)
         })?;
-        let Some((found, waiting)) = refused else { return Ok(()) };
+        let Some((found, waiting)) = refused else {
+            self.0.cumulative.store(temporality == Temporality::Cumulative, Ordering::Relaxed);
+            return Ok(());
+        };
         let path = self.directory().display();
         let why = format!(
             "values are {wanted} now, but {waiting} batches in {path} that are not sent yet have {found} ones; go back to \
@@ -63,11 +72,12 @@ impl State {
     /// The oldest batch, after it was marked as being sent. One that is damaged is set aside in a file.
     pub(crate) fn attempt(&self) -> Result<Option<Attempt>, Error> {
         loop {
-            let Some((batch, number, bytes)) = self.mark_oldest()? else { return Ok(None) };
+            let Some(Marked { batch, number, bytes, sealed }) = self.mark_oldest()? else { return Ok(None) };
             match decode_measurements(&bytes) {
-                Ok(measurements) => {
+                Ok(measurements) if sealed => {
                     return Ok(Some(Attempt { batch: Batch { measurements, ..batch }, number }));
                 }
+                Ok(_) => self.set_aside(batch.id, &bytes, "it is not what was written")?,
                 Err(why) => self.set_aside(batch.id, &bytes, &why)?,
             }
         }
@@ -78,39 +88,66 @@ impl State {
         let path = self.directory().join(format!("damaged-batch-{id}"));
         std::fs::write(&path, bytes).map_err(Error::file("write", &path))?;
         tracing::error!(batch = id, why, file = %path.display(), "a batch is damaged and was set aside");
-        self.finish(id)
+        self.transaction("write", |tx| {
+            delete(tx, small(id))?;
+            // What was in it is what is missing now; its own word for that may be damaged, too.
+            let lost = Accounts::read(tx)?.waiting().minus(accounts::waiting(tx)?);
+            accounts::add(tx, Account::Lost, lost)
+        })
     }
 
-    fn mark_oldest(&self) -> Result<Option<(Batch, u64, Vec<u8>)>, Error> {
+    fn mark_oldest(&self) -> Result<Option<Marked>, Error> {
         self.transaction("write", |tx| {
             tx.prepare_cached(
                 "UPDATE outbox SET attempts = attempts + 1 WHERE id = (SELECT min(id) FROM outbox)
-                 RETURNING id, begin, time, attempts, measurements",
+                 RETURNING id, begin, time, attempts, measurements, amount, seal",
             )?
             .query_row([], |row| {
-                let batch =
-                    Batch { id: row.get(0)?, from: row.get(1)?, time: row.get(2)?, measurements: Vec::new() };
-                Ok((batch, row.get(3)?, row.get::<_, Vec<u8>>(4)?))
+                let numbers: [i64; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+                let number = |number: i64| u64::try_from(number).unwrap_or(0);
+                let [id, from, time] = numbers.map(number);
+                let batch = Batch { id, from, time, measurements: Vec::new() };
+                let (bytes, amount): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
+                let sealed = batch_seal(numbers, &bytes, &amount) == row.get::<_, u32>(6)?;
+                Ok(Marked { batch, number: row.get(3)?, bytes, sealed })
             })
             .optional()
         })
     }
 
-    /// Deletes a batch: all of it was accepted, or is with the dead letters.
-    pub(crate) fn finish(&self, id: u64) -> Result<(), Error> {
+    /// Deletes a batch: all of it was accepted but what was `refused`, which is with the dead letters.
+    pub(crate) fn finish(&self, id: u64, refused: Amount) -> Result<(), Error> {
+        let refused = self.countable(refused);
         self.transaction("write", |tx| {
-            tx.prepare_cached("DELETE FROM outbox WHERE id = ?")?.execute([small(id)]).map(drop)
+            let amount = delete(tx, small(id))?;
+            accounts::add(tx, Account::Accepted, amount.minus(refused))?;
+            accounts::add(tx, Account::Refused, refused)
         })
     }
 
-    /// Leaves only these measurements of a batch.
-    pub(crate) fn keep(&self, id: u64, measurements: &[Measurement]) -> Result<(), Error> {
+    /// Leaves only these measurements of a batch, of which some others were `refused` and the rest was accepted.
+    pub(crate) fn keep(&self, id: u64, measurements: &[Measurement], refused: Amount) -> Result<(), Error> {
+        let kept = Amount::all(measurements, self.is_cumulative());
         let measurements = encode_measurements(measurements).map_err(|why| self.bad(why))?;
+        let refused = self.countable(refused);
         self.transaction("write", |tx| {
-            tx.prepare_cached("UPDATE outbox SET measurements = ? WHERE id = ?")?
-                .execute(params![measurements, small(id)])
-                .map(drop)
+            let Some((numbers, amount)) = find(tx, small(id))? else { return Ok(()) };
+            let bytes = kept.encode();
+            let seal = batch_seal(numbers, &measurements, &bytes);
+            tx.prepare_cached("UPDATE outbox SET measurements = ?, amount = ?, seal = ? WHERE id = ?")?
+                .execute(params![measurements, bytes, seal, small(id)])?;
+            accounts::add(tx, Account::Accepted, amount.minus(kept).minus(refused))?;
+            accounts::add(tx, Account::Refused, refused)
         })
+    }
+
+    /// What of an amount is counted of a backend as this one.
+    fn countable(&self, amount: Amount) -> Amount {
+        if self.is_cumulative() {
+            Amount { datapoints: amount.datapoints, ..Amount::default() }
+        } else {
+            amount
+        }
     }
 
     /// Makes one period of all batches that were never attempted, so that there are fewer; they are newer than
@@ -139,16 +176,23 @@ impl State {
             if chunks.len() >= ids.len() {
                 return Ok(Ok(false));
             }
+            let cumulative = self.is_cumulative();
+            let before: Amount = batches
+                .iter()
+                .map(|(batch, _)| {
+                    find(tx, small(batch.id)).map(|found| found.map_or(Amount::default(), |found| found.1))
+                })
+                .sum::<rusqlite::Result<Amount>>()?;
+            let after: Amount = chunks.iter().map(|chunk| Amount::all(chunk, cumulative)).sum();
+            accounts::add(tx, Account::Merged, before.minus(after))?;
             tx.execute("DELETE FROM outbox WHERE attempts = 0", [])?;
             for (id, chunk) in ids[ids.len() - chunks.len()..].iter().zip(&chunks) {
                 let bytes = match encode_measurements(chunk) {
                     Ok(bytes) => bytes,
                     Err(why) => return Ok(Err(why)),
                 };
-                tx.execute(
-                    "INSERT INTO outbox (id, begin, time, attempts, measurements) VALUES (?, ?, ?, 0, ?)",
-                    params![small(*id), small(begin), small(time), bytes],
-                )?;
+                let amount = Amount::all(chunk, cumulative);
+                insert_batch(tx, [small(*id), small(begin), small(time)], 0, &bytes, amount)?;
             }
             Ok(Ok(true))
         })
@@ -173,6 +217,32 @@ impl State {
             None => result,
         }
     }
+}
+
+/// A batch that was marked as being sent, as it is written.
+struct Marked {
+    batch: Batch,
+    number: u64,
+    bytes: Vec<u8>,
+    /// Whether it is what was written.
+    sealed: bool,
+}
+
+/// Id, beginning and time of a batch, and what is in it.
+fn find(tx: &Connection, id: i64) -> rusqlite::Result<Option<([i64; 3], Amount)>> {
+    tx.prepare_cached("SELECT id, begin, time, amount FROM outbox WHERE id = ?")?
+        .query_row([id], |row| {
+            let amount: Vec<u8> = row.get(3)?;
+            Ok(([row.get(0)?, row.get(1)?, row.get(2)?], Amount::decode(&amount).unwrap_or_default()))
+        })
+        .optional()
+}
+
+/// Deletes a batch, and tells what was in it.
+fn delete(tx: &Connection, id: i64) -> rusqlite::Result<Amount> {
+    let found = find(tx, id)?;
+    tx.prepare_cached("DELETE FROM outbox WHERE id = ?")?.execute([id])?;
+    Ok(found.map_or(Amount::default(), |(_, amount)| amount))
 }
 
 fn read_unsent(tx: &Connection) -> rusqlite::Result<Vec<(Batch, Vec<u8>)>> {
@@ -201,7 +271,7 @@ mod tests {
         state.tell(Temporality::Cumulative).unwrap();
         let why = state.tell(Temporality::Delta).unwrap_err().to_string();
         assert!(why.contains("1 batches") && why.contains("go back to cumulative"), "{why}");
-        state.finish(ids[0]).unwrap();
+        state.finish(ids[0], Amount::default()).unwrap();
         state.tell(Temporality::Delta).unwrap();
         assert!(state.tell(Temporality::Cumulative).is_ok(), "and back");
     }

@@ -10,7 +10,7 @@ use zibrato_core::ledger::{Horizon, Sequences, Slacks};
 use super::codec::{decode_key, decode_numbers, encode_numbers};
 use super::settled::{StoredRow, next_id, write_horizon};
 use super::totals::StoredTotal;
-use super::{State, set_meta, small};
+use super::{State, layout, meta, set_meta, small};
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::shard::{Shard, series_of};
@@ -41,6 +41,7 @@ struct Everything {
     horizon: Option<Horizon>,
     ran: u64,
     last_time: Option<u64>,
+    temporality: Option<String>,
     /// Time and index of the old shard, and what is in the outbox.
     batches: Vec<(u64, usize, StoredBatch)>,
     totals: Vec<StoredTotal>,
@@ -53,6 +54,7 @@ struct Moved {
     silent: u64,
     sequence: u64,
     points: Sequences,
+    missed: u64,
     /// By old shard.
     known: Vec<usize>,
     /// With the index of the new shard.
@@ -156,6 +158,8 @@ fn gather<B: Backend>(old: &[State], backend: &B, count: usize) -> Result<Everyt
         all.horizon = Horizon::latest(all.horizon, outline.horizon);
         all.ran = all.ran.max(outline.ran);
         all.last_time = all.last_time.max(state.last_time()?);
+        let temporality = meta(&state.lock(), "temporality").map_err(state.failed("read"))?;
+        all.temporality = all.temporality.take().or(temporality);
     }
     for (index, state) in old.iter().enumerate() {
         let ran = state.outline()?.ran;
@@ -165,7 +169,7 @@ fn gather<B: Backend>(old: &[State], backend: &B, count: usize) -> Result<Everyt
         let heard = |total: &StoredTotal| all.ran.saturating_sub(ran.saturating_sub(total.heard));
         all.totals.extend(totals.into_iter().map(|total| StoredTotal { heard: heard(&total), ..total }));
         all.batches.extend(batches.into_iter().map(|(time, batch)| (time, index, batch)));
-        for ((instance, level), (start, heard, sequence, points), rows) in origins {
+        for ((instance, level), (start, heard, sequence, points, missed), rows) in origins {
             let points = decode_numbers(&points).ok_or_else(|| state.bad("numbers of points are damaged"))?;
             let silent = ran.saturating_sub(heard);
             let origin = (InstanceId(instance), level);
@@ -174,6 +178,7 @@ fn gather<B: Backend>(old: &[State], backend: &B, count: usize) -> Result<Everyt
             moved.start = moved.start.min(start);
             moved.silent = moved.silent.min(silent);
             moved.sequence = moved.sequence.max(sequence);
+            moved.missed = moved.missed.max(missed);
             points.ranges().iter().for_each(|(first, last)| moved.points.insert_range(*first, *last));
             moved.known.push(index);
             for row in rows {
@@ -217,10 +222,13 @@ fn check_settled(all: &Everything, old: &[State]) -> Result<(), Error> {
 
 fn write(state: &State, index: usize, count: usize, all: &Everything, backend: &str) -> Result<(), Error> {
     state.transaction("write", |tx| {
-        tx.execute_batch("DELETE FROM settled; DELETE FROM origin; DELETE FROM outbox; DELETE FROM since; DELETE FROM meta; DELETE FROM total;")?;
+        tx.execute_batch("DELETE FROM settled; DELETE FROM origin; DELETE FROM outbox; DELETE FROM since; DELETE FROM meta WHERE name != 'schema'; DELETE FROM total; DELETE FROM account;")?;
         set_meta(tx, "backend", backend)?;
         set_meta(tx, "shard", PREPARING)?;
         set_meta(tx, "ran", small(all.ran))?;
+        if let Some(temporality) = &all.temporality {
+            set_meta(tx, "temporality", temporality)?;
+        }
         write_horizon(tx, all.horizon)?;
         if let Some(time) = all.last_time {
             set_meta(tx, "last_time", small(time))?;
@@ -242,7 +250,8 @@ fn write(state: &State, index: usize, count: usize, all: &Everything, backend: &
                 params![next_id(tx)?, batch.begin, small(*time), batch.attempts, batch.measurements],
             )?;
         }
-        Ok(())
+        // Accounts begin anew with what there is.
+        layout::seal_all(tx)
     })
 }
 
@@ -255,7 +264,7 @@ fn write_origin(
     ran: u64,
 ) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "INSERT INTO origin (instance, level, start, heard, sequence, points) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO origin (instance, level, start, heard, sequence, points, missed) VALUES (?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         instance.0,
@@ -264,6 +273,7 @@ fn write_origin(
         small(ran.saturating_sub(moved.silent)),
         small(moved.sequence),
         encode_numbers(&moved.points),
+        small(moved.missed),
     ])?;
     let id = tx.last_insert_rowid();
     for (_, (key, sequence, state, retired)) in moved.rows.iter().filter(|(owner, _)| *owner == index) {
@@ -275,8 +285,8 @@ fn write_origin(
     Ok(())
 }
 
-/// Whose, then start, heard, sequence and points, then the rows.
-type StoredOrigin = (([u8; 16], String), (u64, u64, u64, Vec<u8>), Vec<StoredRow>);
+/// Whose, then start, heard, sequence, points and how many sets were missed, then the rows.
+type StoredOrigin = (([u8; 16], String), (u64, u64, u64, Vec<u8>, u64), Vec<StoredRow>);
 
 impl State {
     fn own(&self, shard: &str) -> Result<(), Error> {
@@ -286,8 +296,9 @@ impl State {
     #[allow(clippy::type_complexity)]
     fn read_all(&self) -> rusqlite::Result<(Vec<StoredOrigin>, Vec<(u64, StoredBatch)>)> {
         let db = self.lock();
-        let mut origins =
-            db.prepare("SELECT id, instance, level, start, heard, sequence, points FROM origin ORDER BY id")?;
+        let mut origins = db.prepare(
+            "SELECT id, instance, level, start, heard, sequence, points, missed FROM origin ORDER BY id",
+        )?;
         let mut rows = db.prepare("SELECT key, sequence, state, retired FROM settled WHERE origin = ?")?;
         let mut found = Vec::new();
         let mut cursor = origins.query([])?;
@@ -295,7 +306,7 @@ impl State {
             let id: i64 = row.get(0)?;
             let settled = rows.query_map([id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?;
             let settled = settled.collect::<rusqlite::Result<Vec<StoredRow>>>()?;
-            let entry = (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?);
+            let entry = (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
             found.push(((row.get(1)?, row.get(2)?), entry, settled));
         }
         let mut batches = db.prepare("SELECT time, begin, attempts, measurements FROM outbox ORDER BY id")?;

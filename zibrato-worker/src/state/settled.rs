@@ -6,9 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use zibrato_core::frame::{InstanceId, decode_state, encode_state};
 use zibrato_core::ledger::{EntryChange, Horizon, Origin, Settled, SettledEntry, SettledRow, Since};
 
+use super::accounts::{self, Account};
 use super::codec::{decode_key, decode_numbers, encode_key, encode_measurements, encode_numbers};
+use super::seal::{OriginSeal, batch_seal, settled_seal};
 use super::totals::StoredTotal;
 use super::{State, meta, set_meta, small};
+use crate::account::Amount;
 use crate::batch::Measurement;
 use crate::error::Error;
 use crate::totals::Running;
@@ -18,6 +21,12 @@ use crate::totals::Running;
 pub(crate) struct Step<'a> {
     /// What is settled from now on.
     pub(crate) entries: &'a [EntryChange],
+    /// What each of them adds to the settled totals of its instance.
+    pub(crate) moved: &'a [Amount],
+    /// What happened, with what the filters leave out.
+    pub(crate) happened: Amount,
+    /// What became dead letters at once.
+    pub(crate) dead: Amount,
     /// What is to be sent, in chunks that become batches of one time.
     pub(crate) chunks: &'a [Vec<Measurement>],
     /// Totals of series that are others than before.
@@ -28,8 +37,6 @@ pub(crate) struct Step<'a> {
     pub(crate) ran: u64,
 }
 
-/// Start, heard, sequence and points of an entry.
-type StoredEntry = (u64, u64, u64, Vec<u8>);
 /// Key, sequence, state and retired of a row.
 pub(super) type StoredRow = (Vec<u8>, u64, Vec<u8>, Option<u64>);
 
@@ -57,6 +64,12 @@ impl State {
         meta(&self.lock(), "last_time").map_err(self.failed("read"))
     }
 
+    /// When instances that are not known may first count from their start: nothing of them was settled before. Later
+    /// than the directory was made where it replaced a damaged one.
+    pub(crate) fn anew(&self) -> Result<Option<u64>, Error> {
+        meta(&self.lock(), "anew").map_err(self.failed("read"))
+    }
+
     /// Keeps since when levels are listened to.
     pub(crate) fn save_since(&self, since: &Since) -> Result<(), Error> {
         self.transaction("write", |tx| {
@@ -71,57 +84,70 @@ impl State {
     /// What has been settled of one instance at one level.
     pub(crate) fn recall(&self, origin: &Origin) -> Result<Option<SettledEntry>, Error> {
         let db = self.lock();
-        let found = self.read_entry(&db, origin).map_err(self.failed("read"))?;
-        let Some((entry, rows)) = found else { return Ok(None) };
-        let (start, heard, sequence, points) = entry;
-        let points = decode_numbers(&points).ok_or_else(|| self.bad("numbers of points are damaged"))?;
-        let mut entry = SettledEntry { start, heard, sequence, points, ..SettledEntry::default() };
-        for (key, sequence, state, retired) in rows {
-            let key = decode_key(&key).ok_or_else(|| self.bad("a key is damaged"))?;
-            let state = decode_state(key.kind, &state)
-                .map_err(|why| self.bad(format!("the settled total of {} is damaged: {why}", key.name)))?;
-            entry.rows.insert(key, SettledRow { sequence, state: Arc::new(state), retired });
+        let found = read_entry(&db, origin).map_err(self.failed("read"))?;
+        let Some((entry, amount, sealed)) = found else { return Ok(None) };
+        let whose = || format!("instance {} at level {}", origin.instance, origin.level);
+        if !sealed {
+            return Err(self.damaged(format!("what is settled of {} is not what was written", whose())));
         }
-        Ok(Some(entry))
-    }
-
-    fn read_entry(
-        &self,
-        db: &Connection,
-        origin: &Origin,
-    ) -> rusqlite::Result<Option<(StoredEntry, Vec<StoredRow>)>> {
-        let mut find = db.prepare_cached(
-            "SELECT id, start, heard, sequence, points FROM origin WHERE instance = ? AND level = ?",
-        )?;
-        let entry = find.query_row(params![origin.instance.0, &*origin.level], |row| {
-            Ok((row.get::<_, i64>(0)?, (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
-        });
-        let Some((id, entry)) = entry.optional()? else { return Ok(None) };
-        let mut rows =
-            db.prepare_cached("SELECT key, sequence, state, retired FROM settled WHERE origin = ?")?;
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-        let rows = rows.query_map([id], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(Some((entry, rows)))
+        let points =
+            decode_numbers(&entry.points).ok_or_else(|| self.damaged("numbers of points are damaged"))?;
+        let number = |number: i64| u64::try_from(number).unwrap_or(0);
+        let (start, heard, sequence) = (number(entry.start), number(entry.heard), number(entry.sequence));
+        let missed = number(entry.missed);
+        let mut known = SettledEntry { start, heard, sequence, missed, points, ..SettledEntry::default() };
+        let rows = read_rows(&db, entry.id).map_err(self.failed("read"))?;
+        let mut sum = Amount::default();
+        for SealedRow { row: (key, sequence, state, retired), sealed } in rows {
+            let bad = || self.damaged(format!("a settled total of {} is not what was written", whose()));
+            let key = decode_key(&key).filter(|_| sealed).ok_or_else(bad)?;
+            let state = decode_state(key.kind, &state).map_err(|_| bad())?;
+            sum = sum.plus(Amount::of_state(&state));
+            known.rows.insert(key, SettledRow { sequence, state: Arc::new(state), retired });
+        }
+        match Amount::decode(&amount) {
+            Some(amount) if amount.is_equal(sum) => Ok(Some(known)),
+            _ => Err(self.damaged(format!("settled totals of {} are missing", whose()))),
+        }
     }
 
     /// Writes, in one transaction, what is settled and what is to be sent for it. Returns the ids of the batches.
     pub(crate) fn settle(&self, step: &Step<'_>) -> Result<Vec<u64>, Error> {
-        let chunks = step.chunks.iter().map(|chunk| encode_measurements(chunk));
+        let cumulative = self.is_cumulative();
+        let chunks = step.chunks.iter().map(|chunk| {
+            let amount = Amount::all(chunk, cumulative);
+            encode_measurements(chunk).map(|measurements| (measurements, amount))
+        });
         let chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(|why| self.bad(why))?;
+        let waits: Amount = chunks.iter().map(|(_, amount)| *amount).sum();
+        let dead = if cumulative {
+            Amount { datapoints: step.dead.datapoints, ..Amount::default() }
+        } else {
+            step.dead
+        };
+        let settled = waits.plus(dead);
         let totals = StoredTotal::all(step.totals).map_err(|why| self.bad(why))?;
         self.transaction("write", |tx| {
-            for change in step.entries {
-                write_entry(tx, change)?;
+            let (mut rows, mut baseline) = (Amount::default(), Amount::default());
+            for (change, moved) in step.entries.iter().zip(step.moved) {
+                write_entry(tx, change, *moved)?;
+                rows = rows.plus(*moved);
+                baseline = if change.first { baseline.plus(*moved) } else { baseline };
+            }
+            accounts::add(tx, Account::Rows, rows)?;
+            accounts::add(tx, Account::Baseline, baseline)?;
+            accounts::add(tx, Account::Happened, step.happened)?;
+            accounts::add(tx, Account::Settled, settled)?;
+            accounts::add(tx, Account::Refused, dead)?;
+            if !cumulative {
+                accounts::add(tx, Account::LeftOut, step.happened.sums().minus(settled.sums()))?;
             }
             let (begin, time) = step.period;
             let mut ids = Vec::with_capacity(chunks.len());
-            for measurements in &chunks {
+            for (measurements, amount) in &chunks {
                 let id = next_id(tx)?;
                 ids.push(u64::try_from(id).unwrap_or(0));
-                tx.prepare_cached(
-                    "INSERT INTO outbox (id, begin, time, attempts, measurements) VALUES (?, ?, ?, 0, ?)",
-                )?
-                .execute(params![id, small(begin), small(time), measurements])?;
+                insert_batch(tx, [id, small(begin), small(time)], 0, measurements, *amount)?;
             }
             totals.iter().try_for_each(|total| total.write(tx))?;
             if !chunks.is_empty() {
@@ -159,11 +185,16 @@ impl State {
         ran: u64,
     ) -> Result<(), Error> {
         self.transaction("write", |tx| {
+            let mut forgotten = Amount::default();
             for origin in gone {
+                if let Some((_, amount, _)) = read_entry(tx, origin)? {
+                    forgotten = forgotten.plus(Amount::decode(&amount).unwrap_or_default());
+                }
                 tx.prepare_cached("DELETE FROM origin WHERE instance = ? AND level = ?")?
                     .execute(params![origin.instance.0, &*origin.level])?;
             }
-            tx.execute("DELETE FROM settled WHERE retired IS NOT NULL AND retired < ?", [small(retired)])?;
+            forgotten = forgotten.plus(forget_retired(tx, small(retired))?);
+            accounts::add(tx, Account::Rows, Amount::default().minus(forgotten))?;
             write_horizon(tx, horizon)?;
             set_meta(tx, "ran", small(ran))
         })
@@ -198,36 +229,166 @@ pub(super) fn next_id(tx: &Connection) -> rusqlite::Result<i64> {
     Ok(id)
 }
 
-fn write_entry(tx: &Connection, change: &EntryChange) -> rusqlite::Result<()> {
+/// Puts a batch, of this id, beginning and time, into the outbox.
+pub(super) fn insert_batch(
+    tx: &Connection,
+    numbers: [i64; 3],
+    attempts: i64,
+    measurements: &[u8],
+    amount: Amount,
+) -> rusqlite::Result<()> {
+    let amount = amount.encode();
+    let seal = batch_seal(numbers, measurements, &amount);
+    let [id, begin, time] = numbers;
+    tx.prepare_cached(
+        "INSERT INTO outbox (id, begin, time, attempts, measurements, amount, seal) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![id, begin, time, attempts, measurements, amount, seal])
+    .map(drop)
+}
+
+/// What is kept of an instance at a level, and under which id.
+struct StoredEntry {
+    id: i64,
+    start: i64,
+    heard: i64,
+    sequence: i64,
+    points: Vec<u8>,
+    missed: i64,
+}
+
+/// The entry, what its rows add up to, and whether it is what was written.
+fn read_entry(db: &Connection, origin: &Origin) -> rusqlite::Result<Option<(StoredEntry, Vec<u8>, bool)>> {
+    let mut find = db.prepare_cached(
+        "SELECT id, start, heard, sequence, points, missed, amount, seal FROM origin WHERE instance = ? AND level = ?",
+    )?;
+    let entry = find.query_row(params![origin.instance.0, &*origin.level], |row| {
+        let (start, heard, sequence) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let entry =
+            StoredEntry { id: row.get(0)?, start, heard, sequence, points: row.get(4)?, missed: row.get(5)? };
+        let (amount, seal): (Vec<u8>, u32) = (row.get(6)?, row.get(7)?);
+        let sealed = seal_of(origin, &entry).seal(&amount) == seal;
+        Ok((entry, amount, sealed))
+    });
+    entry.optional()
+}
+
+fn seal_of(origin: &Origin, entry: &StoredEntry) -> OriginSeal {
+    OriginSeal {
+        instance: origin.instance.0.to_vec(),
+        level: origin.level.to_string(),
+        start: entry.start,
+        heard: entry.heard,
+        sequence: entry.sequence,
+        points: entry.points.clone(),
+        missed: entry.missed,
+    }
+}
+
+/// A settled metric, and whether it is what was written.
+pub(super) struct SealedRow {
+    pub(super) row: StoredRow,
+    pub(super) sealed: bool,
+}
+
+pub(super) fn read_rows(db: &Connection, origin: i64) -> rusqlite::Result<Vec<SealedRow>> {
+    let mut rows =
+        db.prepare_cached("SELECT key, sequence, state, retired, seal FROM settled WHERE origin = ?")?;
+    let read = |row: &Row<'_>| {
+        let (key, sequence, state): (Vec<u8>, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let retired: Option<i64> = row.get(3)?;
+        let sealed = settled_seal(&key, sequence, &state, retired) == row.get::<_, u32>(4)?;
+        let number = |number: i64| u64::try_from(number).unwrap_or(0);
+        Ok(SealedRow { row: (key, number(sequence), state, retired.map(number)), sealed })
+    };
+    rows.query_map([origin], read)?.collect()
+}
+
+fn write_entry(tx: &Connection, change: &EntryChange, moved: Amount) -> rusqlite::Result<()> {
     let origin = &change.origin;
-    let id: i64 = tx
-        .prepare_cached(
-            "INSERT INTO origin (instance, level, start, heard, sequence, points) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (instance, level) DO UPDATE SET start = ?3, heard = ?4, sequence = ?5
-             RETURNING id",
-        )?
-        .query_row(
-            params![
+    let known = read_entry(tx, origin)?;
+    let (known, amount) = match known {
+        None => (None, Amount::default()),
+        Some((_, _, false)) => {
+            let whose = format!("instance {} at level {}", origin.instance, origin.level);
+            return Err(zibrato_disk::corrupt(format!("what is settled of {whose} is not what was written")));
+        }
+        Some((entry, amount, true)) => (Some(entry), Amount::decode(&amount).unwrap_or_default()),
+    };
+    let id = known.as_ref().map(|known| known.id);
+    let points = match (&change.points, known) {
+        (Some(points), _) => encode_numbers(points),
+        (None, Some(known)) => known.points,
+        (None, None) => encode_numbers(&Default::default()),
+    };
+    let (start, heard, sequence) = (small(change.start), small(change.heard), small(change.sequence));
+    let entry = StoredEntry { id: 0, start, heard, sequence, points, missed: small(change.missed) };
+    let amount = amount.plus(moved).encode();
+    let seal = seal_of(origin, &entry).seal(&amount);
+    let StoredEntry { points, missed, .. } = entry;
+    let id = match id {
+        Some(id) => {
+            tx.prepare_cached(
+                "UPDATE origin SET start = ?, heard = ?, sequence = ?, points = ?, missed = ?, amount = ?, seal = ?
+                 WHERE id = ?",
+            )?
+            .execute(params![start, heard, sequence, points, missed, amount, seal, id])?;
+            id
+        }
+        None => {
+            tx.prepare_cached(
+                "INSERT INTO origin (instance, level, start, heard, sequence, points, missed, amount, seal)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
                 origin.instance.0,
                 &*origin.level,
-                small(change.start),
-                small(change.heard),
-                small(change.sequence),
-                encode_numbers(&Default::default()),
-            ],
-            |row| row.get(0),
-        )?;
-    if let Some(points) = &change.points {
-        tx.prepare_cached("UPDATE origin SET points = ? WHERE id = ?")?
-            .execute(params![encode_numbers(points), id])?;
-    }
+                start,
+                heard,
+                sequence,
+                points,
+                missed,
+                amount,
+                seal
+            ])?;
+            tx.last_insert_rowid()
+        }
+    };
     let mut write = tx.prepare_cached(
-        "INSERT OR REPLACE INTO settled (origin, key, sequence, state, retired) VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO settled (origin, key, sequence, state, retired, seal) VALUES (?, ?, ?, ?, ?, ?)",
     )?;
     for (key, row) in &change.rows {
-        let mut state = Vec::new();
+        let (mut state, key) = (Vec::new(), encode_key(key));
         encode_state(&mut state, &row.state);
-        write.execute(params![id, encode_key(key), small(row.sequence), state, row.retired.map(small)])?;
+        let (sequence, retired) = (small(row.sequence), row.retired.map(small));
+        let seal = settled_seal(&key, sequence, &state, retired);
+        write.execute(params![id, key, sequence, state, retired, seal])?;
     }
     Ok(())
+}
+
+/// Forgets metrics that were retired before `retired`, of instances that are still known; returns what they were.
+fn forget_retired(tx: &Connection, retired: i64) -> rusqlite::Result<Amount> {
+    type Retired = (i64, Vec<u8>, Vec<u8>);
+    let rows: Vec<Retired> = tx
+        .prepare_cached("SELECT origin, key, state FROM settled WHERE retired IS NOT NULL AND retired < ?")?
+        .query_map([retired], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut all = Amount::default();
+    for (origin, key, state) in rows {
+        let state = decode_key(&key).and_then(|key| decode_state(key.kind, &state).ok());
+        let state = state.ok_or_else(|| zibrato_disk::corrupt("a retired metric cannot be read"))?;
+        let gone = Amount::of_state(&state);
+        let bytes: Vec<u8> = tx
+            .prepare_cached("SELECT amount FROM origin WHERE id = ?")?
+            .query_row([origin], |row| row.get(0))?;
+        let left = Amount::decode(&bytes).unwrap_or_default().minus(gone).encode();
+        let seal = OriginSeal::read(tx, origin)?.seal(&left);
+        tx.prepare_cached("UPDATE origin SET amount = ?, seal = ? WHERE id = ?")?
+            .execute(params![left, seal, origin])?;
+        tx.prepare_cached("DELETE FROM settled WHERE origin = ? AND key = ?")?
+            .execute(params![origin, key])?;
+        all = all.plus(gone);
+    }
+    Ok(all)
 }

@@ -3,17 +3,11 @@
 use rusqlite::{Connection, params};
 
 use super::codec::{decode_measurements, encode_measurements, encode_series};
+use super::seal::total_seal;
 use super::{State, small};
 use crate::batch::Series;
 use crate::error::Error;
 use crate::totals::Running;
-
-/// A table of its own, which directories of before there were totals get when they are opened.
-pub(super) const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS total (
-        series BLOB PRIMARY KEY, dealt INTEGER NOT NULL, heard INTEGER NOT NULL, measurement BLOB NOT NULL
-    ) WITHOUT ROWID;
-";
 
 /// A total as it is written.
 pub(super) struct StoredTotal {
@@ -21,6 +15,8 @@ pub(super) struct StoredTotal {
     pub(super) dealt: u64,
     pub(super) heard: u64,
     pub(super) measurement: Vec<u8>,
+    /// Whether it is what was written.
+    pub(super) sealed: bool,
 }
 
 impl StoredTotal {
@@ -31,6 +27,7 @@ impl StoredTotal {
                 dealt: running.dealt,
                 heard: running.heard,
                 measurement: encode_measurements(std::slice::from_ref(&running.measurement))?,
+                sealed: true,
             })
         };
         totals.iter().map(store).collect()
@@ -39,21 +36,35 @@ impl StoredTotal {
     pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
         // A hash has all 64 bits, which SQLite has with a sign.
         db.prepare_cached(
-            "INSERT OR REPLACE INTO total (series, dealt, heard, measurement) VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO total (series, dealt, heard, measurement, seal) VALUES (?, ?, ?, ?, ?)",
         )?
-        .execute(params![self.series, self.dealt.cast_signed(), small(self.heard), self.measurement])
+        .execute(params![
+            self.series,
+            self.dealt.cast_signed(),
+            small(self.heard),
+            self.measurement,
+            self.seal()
+        ])
         .map(drop)
     }
 
+    fn seal(&self) -> u32 {
+        total_seal(&self.series, self.dealt.cast_signed(), &self.measurement)
+    }
+
     pub(super) fn read_all(db: &Connection) -> rusqlite::Result<Vec<StoredTotal>> {
-        let mut read = db.prepare("SELECT series, dealt, heard, measurement FROM total ORDER BY series")?;
+        let mut read =
+            db.prepare("SELECT series, dealt, heard, measurement, seal FROM total ORDER BY series")?;
         let totals = read.query_map([], |row| {
-            Ok(StoredTotal {
+            let total = StoredTotal {
                 series: row.get(0)?,
                 dealt: row.get::<_, i64>(1)?.cast_unsigned(),
                 heard: row.get(2)?,
                 measurement: row.get(3)?,
-            })
+                sealed: true,
+            };
+            let sealed = total.seal() == row.get::<_, u32>(4)?;
+            Ok(StoredTotal { sealed, ..total })
         })?;
         totals.collect()
     }
@@ -64,8 +75,11 @@ impl State {
     pub(crate) fn totals(&self) -> Result<Vec<Running>, Error> {
         let stored = StoredTotal::read_all(&self.lock()).map_err(self.failed("read"))?;
         let restore = |stored: StoredTotal| {
+            if !stored.sealed {
+                return Err(self.damaged("the total of a series is not what was written"));
+            }
             let measurements = decode_measurements(&stored.measurement)
-                .map_err(|why| self.bad(format!("the total of a series is damaged: {why}")))?;
+                .map_err(|why| self.damaged(format!("the total of a series cannot be read: {why}")))?;
             let (heard, dealt) = (stored.heard, stored.dealt);
             Ok(measurements.into_iter().next().map(|measurement| Running { measurement, heard, dealt }))
         };

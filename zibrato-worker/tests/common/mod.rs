@@ -10,7 +10,7 @@ use zibrato_core::histogram::Histogram;
 use zibrato_core::ledger::{Arrival, Merged};
 use zibrato_core::level::Levels;
 use zibrato_worker::testing::Memory;
-use zibrato_worker::{Backend, Outcome, Rules, Sender, Sent, Settler, Shard, State, Status};
+use zibrato_worker::{Backend, Error, Outcome, Rules, Sender, Sent, Settler, Shard, State, Status};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const NOW: u64 = 1_000_000 * SECOND;
@@ -70,11 +70,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn open(directory: &Path, backend: &Memory, rules: Rules, now: u64) -> Worker {
-        let state = State::open(directory, Memory::NAME, Shard::WHOLE).unwrap();
+        Worker::on(State::open(directory, Memory::NAME, Shard::WHOLE).unwrap(), backend, rules, now).unwrap()
+    }
+
+    pub(crate) fn on(state: State, backend: &Memory, rules: Rules, now: u64) -> Result<Worker, Error> {
         let status = Arc::new(Status::default());
         let sender = Sender::new(Arc::new(Mutex::new(backend.clone())), state.clone(), status.clone());
-        let settler = Settler::new(state, &Levels::default(), rules, now).unwrap();
-        Worker { settler, sender, backend: backend.clone(), status }
+        let settler = Settler::new(state, &Levels::default(), rules, now)?;
+        Ok(Worker { settler, sender, backend: backend.clone(), status })
     }
 
     pub(crate) fn merge(&mut self, frame: Frame, now: u64) {

@@ -72,10 +72,28 @@ pub(super) fn write(
         let mut file = std::fs::File::create(&unfinished)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        std::fs::rename(&unfinished, &path)
+        std::fs::rename(&unfinished, &path)?;
+        sync(directory)
     };
-    save().map_err(|why| NotWritten { path: path.clone(), why })?;
+    save()
+        .inspect_err(|_| {
+            // Half of it is of no use to anybody, and in the way on a full disk.
+            let _ = std::fs::remove_file(&unfinished);
+        })
+        .map_err(|why| NotWritten { path: path.clone(), why })?;
     Ok(path)
+}
+
+/// Makes sure that a file's new name survives a power cut.
+#[cfg(unix)]
+fn sync(directory: &Path) -> std::io::Result<()> {
+    std::fs::File::open(directory)?.sync_all()
+}
+
+/// Directories cannot be synchronised.
+#[cfg(not(unix))]
+fn sync(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// The files in a directory. One that is damaged is said and left alone.

@@ -1,0 +1,354 @@
+//! What of a damaged database can be believed goes into a new one.
+//!
+//! An instance is believed if every row of it is sealed and its settled totals add up to what they did when they were
+//! written. If any is not, or it is not certain that all were read, the worker listens anew from now on: an instance that
+//! is older and not known counts from its next complete set. So nothing is counted twice; what happened since it was
+//! last settled may be missing.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rusqlite::{Connection, params};
+use zibrato_core::frame::decode_state;
+use zibrato_core::ledger::Slacks;
+
+use super::accounts::{self, Account, Accounts};
+use super::codec::{decode_key, decode_measurements};
+use super::layout;
+use super::seal::{OriginSeal, batch_seal, settled_seal, total_seal};
+use super::{set_meta, small};
+use crate::account::Amount;
+use crate::error::Error;
+
+/// A new database that is not in its place yet.
+const NEW: &str = ".new";
+
+/// What was found damaged, and what could be saved.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Damage {
+    /// Which file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+    /// Where it went; nowhere if there was no file any more.
+    pub aside: Option<PathBuf>,
+    /// Older damaged files that were removed.
+    pub removed: Vec<PathBuf>,
+    /// Instances (each level of one for itself) whose settled totals are known.
+    pub instances: usize,
+    /// Instances that were found, and whose settled totals are not.
+    pub instances_lost: usize,
+    /// Batches that will be sent.
+    pub batches: usize,
+    /// Batches that were found, and cannot be sent.
+    pub batches_lost: usize,
+    /// Whether all that was settled is known, so that every total stays exact.
+    pub is_exact: bool,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { instances, instances_lost, batches, batches_lost, .. } = self;
+        write!(f, "the state {} is damaged: {}; ", self.path.display(), self.why)?;
+        match &self.aside {
+            Some(aside) => write!(f, "it was moved to {} and a new one begun", aside.display())?,
+            None => f.write_str("a new one was begun")?,
+        }
+        write!(f, " with {instances} instances and {batches} unsent batches of it")?;
+        if *batches_lost > 0 {
+            write!(f, "; {batches_lost} batches are lost")?;
+        }
+        if self.is_exact {
+            return f.write_str("; all that was settled is known");
+        }
+        write!(
+            f,
+            "; {instances_lost} instances that could be read and all that could not count from now: what they counted since \
+             they were last settled is not sent"
+        )
+    }
+}
+
+type Origins = Vec<(i64, OriginSeal, Vec<u8>, u32)>;
+type Metric = (i64, Vec<u8>, i64, Vec<u8>, Option<i64>, u32);
+type StoredBatch = (i64, i64, i64, i64, Vec<u8>, Vec<u8>, u32);
+type StoredTotal = (Vec<u8>, i64, i64, Vec<u8>, u32);
+
+/// What could be read.
+#[derive(Default)]
+struct Found {
+    meta: Vec<(String, rusqlite::types::Value)>,
+    since: Vec<(String, Option<i64>)>,
+    origins: Vec<(OriginSeal, Amount, Vec<Metric>)>,
+    origins_lost: usize,
+    batches: Vec<(StoredBatch, Amount)>,
+    batches_lost: usize,
+    totals: Vec<StoredTotal>,
+    accounts: Option<Accounts>,
+    /// Whether everything that was settled was read.
+    whole: bool,
+}
+
+/// Goes on where a process ended that was about to replace a damaged database.
+pub(super) fn finish(database: &Path) -> Result<(), Error> {
+    let new = with(database, NEW);
+    if new.exists() && !database.exists() {
+        return std::fs::rename(&new, database).map_err(Error::file("put in place", &new));
+    }
+    remove_new(&new)
+}
+
+/// Puts a new database in the place of a damaged one, with what could be read of it.
+pub(super) fn replace(database: &Path, why: String, stale: bool) -> Result<Damage, Error> {
+    let failed = |why| Error::Database { doing: "save what is left of", path: database.into(), why };
+    let mut found = zibrato_disk::open_read_only(database).map(|db| read(&db)).unwrap_or_default();
+    if stale {
+        // Whatever was settled since would be counted a second time.
+        found.origins_lost += found.origins.len();
+        found.origins.clear();
+        found.whole = false;
+    }
+    let new = with(database, NEW);
+    remove_new(&new)?;
+    write(&new, &found, stale).map_err(failed)?;
+    let mut damage = Damage {
+        path: database.into(),
+        why,
+        instances: found.origins.len(),
+        instances_lost: found.origins_lost,
+        batches: found.batches.len(),
+        batches_lost: found.batches_lost,
+        is_exact: found.whole && found.batches_lost == 0,
+        ..Damage::default()
+    };
+    if database.exists() {
+        let aside = zibrato_disk::move_aside(database, SystemTime::now());
+        let aside = aside.map_err(Error::file("move aside", database))?;
+        (damage.aside, damage.removed) = (Some(aside.path), aside.removed);
+    }
+    std::fs::rename(&new, database).map_err(Error::file("put in place", &new))?;
+    note(database, &damage).map_err(failed)?;
+    Ok(damage)
+}
+
+fn with(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+fn remove_new(new: &Path) -> Result<(), Error> {
+    for path in [new.to_path_buf(), with(new, "-wal"), with(new, "-shm")] {
+        match std::fs::remove_file(&path) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", &path)(why));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn read(db: &Connection) -> Found {
+    let mut found = Found { whole: true, ..Found::default() };
+    let mut whole = |part: bool| found.whole &= part;
+    let (meta, all) = zibrato_disk::rescue(
+        db,
+        "SELECT name, value FROM meta",
+        &["name"],
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, rusqlite::types::Value>(1)?)),
+        |row| row.0.clone(),
+    );
+    whole(all);
+    let (since, all) = zibrato_disk::rescue(
+        db,
+        "SELECT level, at FROM since",
+        &["level"],
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)),
+        |row| row.0.clone(),
+    );
+    whole(all);
+    let accounts = Accounts::read(db).ok();
+    let (origins, all): (Origins, bool) = zibrato_disk::rescue(
+        db,
+        "SELECT id, instance, level, start, heard, sequence, points, missed, amount, seal FROM origin",
+        &["id"],
+        |row| {
+            let (instance, level, start) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let (heard, sequence, points, missed) = (row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
+            let origin = OriginSeal { instance, level, start, heard, sequence, points, missed };
+            Ok((row.get::<_, i64>(0)?, origin, row.get(8)?, row.get(9)?))
+        },
+        |row| row.0,
+    );
+    whole(all);
+    let (metrics, all): (Vec<Metric>, bool) = zibrato_disk::rescue(
+        db,
+        "SELECT origin, key, sequence, state, retired, seal FROM settled",
+        &["origin", "key"],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?)),
+        |row: &Metric| (row.0, row.1.clone()),
+    );
+    whole(all);
+    let mut by_origin: HashMap<i64, Vec<Metric>> = HashMap::new();
+    for metric in metrics {
+        by_origin.entry(metric.0).or_default().push(metric);
+    }
+    let mut sum = Amount::default();
+    for (id, origin, amount, seal) in origins {
+        let metrics = by_origin.remove(&id).unwrap_or_default();
+        let is_sealed = origin.instance.len() == 16 && origin.seal(&amount) == seal;
+        let settled = metrics.iter().map(amount_of).sum::<Option<Amount>>();
+        match (Amount::decode(&amount), settled) {
+            (Some(amount), Some(settled)) if is_sealed && amount.is_equal(settled) => {
+                sum = sum.plus(amount);
+                found.origins.push((origin, amount, metrics));
+            }
+            _ => found.origins_lost += 1,
+        }
+    }
+    let expected = accounts.as_ref().map(|accounts| accounts.rows);
+    found.whole &= found.origins_lost == 0 && expected.is_some_and(|rows| rows.is_equal(sum));
+    let (batches, all): (Vec<StoredBatch>, bool) = zibrato_disk::rescue(
+        db,
+        "SELECT id, begin, time, attempts, measurements, amount, seal FROM outbox",
+        &["id"],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?)),
+        |row: &StoredBatch| row.0,
+    );
+    for batch in batches {
+        let (id, begin, time, _, measurements, amount, seal) = &batch;
+        let is_sealed = batch_seal([*id, *begin, *time], measurements, amount) == *seal;
+        match Amount::decode(amount) {
+            Some(amount) if is_sealed && decode_measurements(measurements).is_ok() => {
+                found.batches.push((batch, amount));
+            }
+            _ => found.batches_lost += 1,
+        }
+    }
+    found.batches.sort_by_key(|(batch, _)| batch.0);
+    let waiting: Amount = found.batches.iter().map(|(_, amount)| *amount).sum();
+    // Some may be gone without a trace.
+    if found.batches_lost == 0
+        && !(all && accounts.as_ref().is_some_and(|accounts| accounts.waiting().is_equal(waiting)))
+    {
+        found.batches_lost = 1;
+    }
+    let (totals, all): (Vec<StoredTotal>, bool) = zibrato_disk::rescue(
+        db,
+        "SELECT series, dealt, heard, measurement, seal FROM total",
+        &["series"],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+        |row: &StoredTotal| row.0.clone(),
+    );
+    let read = totals.len();
+    found.totals = totals
+        .into_iter()
+        .filter(|(series, dealt, _, measurement, seal)| total_seal(series, *dealt, measurement) == *seal)
+        .collect();
+    found.whole &= all && found.totals.len() == read;
+    (found.meta, found.since, found.accounts) = (meta, since, accounts);
+    found
+}
+
+/// What a settled metric adds to its instance; `None` if it is not what was written.
+fn amount_of((_, key, sequence, state, retired, seal): &Metric) -> Option<Amount> {
+    if settled_seal(key, *sequence, state, *retired) != *seal {
+        return None;
+    }
+    Some(Amount::of_state(&decode_state(decode_key(key)?.kind, state).ok()?))
+}
+
+fn write(path: &Path, found: &Found, stale: bool) -> rusqlite::Result<()> {
+    let mut db = Connection::open(path)?;
+    layout::set_up(&db, true)?;
+    let now = now();
+    let tx = db.transaction()?;
+    for (name, value) in found.meta.iter().filter(|(name, _)| name != "schema") {
+        set_meta(&tx, name, value)?;
+    }
+    // Whoever is older than now and not known is not counted from its start, and be it only a second older.
+    let anew = now.saturating_add(small(Slacks::default().clock));
+    if !found.whole {
+        set_meta(&tx, "anew", anew)?;
+    }
+    for (level, at) in &found.since {
+        let at = if found.whole { *at } else { at.map(|_| anew) };
+        tx.execute("INSERT OR REPLACE INTO since (level, at) VALUES (?, ?)", params![level, at])?;
+    }
+    let mut rows = Amount::default();
+    for (origin, amount, metrics) in &found.origins {
+        rows = rows.plus(*amount);
+        let bytes = amount.encode();
+        tx.prepare_cached(
+            "INSERT INTO origin (instance, level, start, heard, sequence, points, missed, amount, seal)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            origin.instance,
+            origin.level,
+            origin.start,
+            origin.heard,
+            origin.sequence,
+            origin.points,
+            origin.missed,
+            bytes,
+            origin.seal(&bytes)
+        ])?;
+        let id = tx.last_insert_rowid();
+        for (_, key, sequence, state, retired, seal) in metrics {
+            tx.prepare_cached(
+                "INSERT INTO settled (origin, key, sequence, state, retired, seal) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![id, key, sequence, state, retired, seal])?;
+        }
+    }
+    let mut waiting = Amount::default();
+    for ((id, begin, time, attempts, measurements, amount, seal), is) in &found.batches {
+        waiting = waiting.plus(*is);
+        // Of an older state, any may have been sent since.
+        let attempts = if stale { (*attempts).max(1) } else { *attempts };
+        tx.prepare_cached(
+            "INSERT INTO outbox (id, begin, time, attempts, measurements, amount, seal) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![id, begin, time, attempts, measurements, amount, seal])?;
+    }
+    for (series, dealt, heard, measurement, seal) in &found.totals {
+        tx.prepare_cached(
+            "INSERT INTO total (series, dealt, heard, measurement, seal) VALUES (?, ?, ?, ?, ?)",
+        )?
+        .execute(params![series, dealt, heard, measurement, seal])?;
+    }
+    // Ids and times must be beyond all that were used, also if nobody knows which those were.
+    let last = found.batches.last().map_or(0, |(batch, _)| batch.0);
+    let next = super::meta::<i64>(&tx, "next_id").ok().flatten().filter(|_| !stale);
+    let next = next.unwrap_or(now / 1_000_000_000).max(last + 1);
+    set_meta(&tx, "next_id", next)?;
+    let mut accounts = found.accounts.unwrap_or(Accounts { settled: waiting, ..Accounts::default() });
+    accounts.lost = accounts.lost.plus(accounts.waiting().minus(waiting));
+    accounts.baseline = accounts.baseline.plus(rows).minus(accounts.rows);
+    accounts.rows = rows;
+    accounts.write(&tx)?;
+    tx.commit()?;
+    // In one file, it is put in place by one step.
+    db.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+    accounts::get(&db, Account::Rows).map(drop)
+}
+
+/// Notes for whoever asks later that there was damage.
+fn note(database: &Path, damage: &Damage) -> rusqlite::Result<()> {
+    let db = Connection::open(database)?;
+    let times = super::meta::<i64>(&db, "damaged")?.unwrap_or(0);
+    set_meta(&db, "damaged", times.saturating_add(1))?;
+    set_meta(&db, "damaged_at", now())?;
+    set_meta(&db, "damaged_how", damage.to_string())
+}
+
+/// Nanoseconds since 1970 UTC.
+fn now() -> i64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    small(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+}
