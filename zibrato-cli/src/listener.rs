@@ -22,12 +22,14 @@ const HORIZON: u64 = 3600 * SECOND;
 const SLACKS: Slacks = Slacks { clock: 0, way: 20 * SECOND };
 
 /// What was heard beside frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// Nothing to tell.
     Frames,
     /// Nothing is heard of this broker.
     Silent(usize),
+    /// A connection to this broker was refused, and why.
+    Refused(usize, String),
     /// This broker is heard for the first time or again.
     Back(usize),
 }
@@ -100,6 +102,7 @@ impl Listener {
             Event::Message { topic, frame, .. } => self.merge(&topic, &frame, 0),
             Event::Malformed { .. } => self.bad += 1,
             Event::Silent { broker } => return Heard::Silent(broker),
+            Event::Refused { broker, why } => return Heard::Refused(broker, why),
             Event::Back { broker, .. } => {
                 self.asking.again(broker);
                 self.ask();

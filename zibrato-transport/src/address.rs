@@ -1,7 +1,8 @@
 //! Where a broker is.
 
+use crate::Security;
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// The port of a broker where none is given.
@@ -19,15 +20,55 @@ pub const DEFAULT_PORT: u16 = 5550;
 /// assert_eq!(broker.sub_address(), "tcp://[::1]:5551");
 /// # Ok::<(), zibrato_transport::BadBroker>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+///
+/// Two are equal that are at one address, however their connections are protected.
+#[derive(Debug, Clone)]
 pub struct Broker {
     /// The host, an IPv6 address without its brackets.
     pub host: String,
     /// The first of its three ports.
     pub port: u16,
+    security: Security,
+}
+
+impl PartialEq for Broker {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+}
+
+impl Eq for Broker {}
+
+impl std::hash::Hash for Broker {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (&self.host, self.port).hash(state);
+    }
 }
 
 impl Broker {
+    /// The broker of that host, an IPv6 address without brackets, whose first port is `port`.
+    pub fn new(host: impl Into<String>, port: u16) -> Broker {
+        Broker { host: host.into(), port, security: Security::Plain }
+    }
+
+    /// The same, with connections that are protected so.
+    pub fn secured(self, security: Security) -> Broker {
+        Broker { security, ..self }
+    }
+
+    /// How connections to it are protected.
+    pub fn security(&self) -> &Security {
+        &self.security
+    }
+
+    /// Whether it is on this machine, so that nothing leaves it on the way there.
+    pub fn is_loopback(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => self.host == "localhost" || self.host.ends_with(".localhost"),
+        }
+    }
+
     /// Where frames are pushed to (PULL).
     pub fn push_address(&self) -> String {
         self.address(0)
@@ -49,7 +90,7 @@ impl Broker {
     }
 
     fn address(&self, offset: u16) -> String {
-        Broker { host: self.host.clone(), port: self.nth_port(offset) }.to_string()
+        Broker::new(self.host.clone(), self.nth_port(offset)).to_string()
     }
 }
 
@@ -83,7 +124,7 @@ impl FromStr for Broker {
 
     fn from_str(text: &str) -> Result<Self, BadBroker> {
         let (host, port) = split(text.trim()).map_err(|why| BadBroker { text: text.into(), why })?;
-        Ok(Broker { host: host.to_ascii_lowercase(), port })
+        Ok(Broker::new(host.to_ascii_lowercase(), port))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::backoff::Backoff;
 use crate::connect::{Dialer, Link};
 use crate::inbox::{Inbox, Letterbox, inbox};
 use crate::outbound::{Limits, Outbound, Outgoing};
+use crate::refusals::Refusals;
 use crate::window::Window;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -19,7 +20,7 @@ use tokio::select;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use zeromq::{DealerSocket, SocketEvent, SocketRecv, SocketSend, ZmqMessage};
+use zeromq::{DealerSocket, SocketEvent};
 use zibrato_core::ask::Message;
 
 /// A broker that says nothing for so long after it was told something gets a new connection. Every message
@@ -39,6 +40,8 @@ pub struct AskerStats {
     pub malformed: u64,
     /// Whether there is a connection.
     pub connected: bool,
+    /// Protected connections that either side has refused, or that ended because what came was altered on the way.
+    pub refused: u64,
 }
 
 /// The end that asks one broker and hears its answers.
@@ -59,6 +62,8 @@ struct Shared {
     connects: AtomicU64,
     malformed: AtomicU64,
     connected: AtomicBool,
+    trouble: Mutex<Option<String>>,
+    refusals: Arc<Refusals>,
 }
 
 impl Asker {
@@ -75,10 +80,12 @@ impl Asker {
             connects: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             connected: AtomicBool::new(false),
+            trouble: Mutex::new(None),
+            refusals: Arc::default(),
         });
         let speaker = Speaker {
             shared: shared.clone(),
-            dialer: Dialer::new(broker, 2, Vec::new()),
+            dialer: Dialer::new(broker, 2, Vec::new(), shared.refusals.clone()),
             backoff: Backoff::new(),
             retry_at: Instant::now(),
             answers: letterbox,
@@ -115,7 +122,13 @@ impl Asker {
             reconnects: self.shared.connects.load(Relaxed).saturating_sub(1),
             malformed: self.shared.malformed.load(Relaxed),
             connected: self.shared.connected.load(Relaxed),
+            refused: self.shared.refusals.count(),
         }
+    }
+
+    /// Why there is no connection, in words that fit after "failed to"; `None` while there is one.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble().clone()
     }
 
     /// Writes out what waits, for `deadline` at most, and ends; answers are not heard any more. `true` if
@@ -138,6 +151,10 @@ impl Drop for Asker {
 impl Shared {
     fn outbound(&self) -> MutexGuard<'_, Outbound> {
         self.outbound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn finished(&self) -> bool {
@@ -168,11 +185,14 @@ impl Speaker {
         while let Some(link) = self.connection().await {
             let since = Instant::now();
             self.shared.connected.store(true, Relaxed);
+            *self.shared.trouble() = None;
             self.shared.connects.fetch_add(1, Relaxed);
             if self.serve(link).await {
                 return;
             }
             self.shared.connected.store(false, Relaxed);
+            let why = self.shared.refusals.take().unwrap_or_else(|| "the broker closed it".into());
+            *self.shared.trouble() = Some(format!("keep the connection: {why}"));
             if since.elapsed() > LIVED {
                 self.backoff.reset();
             }
@@ -191,7 +211,10 @@ impl Speaker {
                 () = sleep_until(self.retry_at), if waiting => {}
                 result = self.dialer.dial(), if !waiting => match result {
                     Ok(link) => return Some(link),
-                    Err(_) => self.retry_at = Instant::now() + self.backoff.delay(),
+                    Err(trouble) => {
+                        *self.shared.trouble() = Some(trouble);
+                        self.retry_at = Instant::now() + self.backoff.delay();
+                    }
                 },
                 () = self.shared.wake.notified() => {}
             }
@@ -245,8 +268,7 @@ impl Speaker {
         }
     }
 
-    async fn hear(&mut self, message: ZmqMessage) {
-        let parts = message.into_vec();
+    async fn hear(&mut self, parts: Vec<Bytes>) {
         let size = parts.iter().map(Bytes::len).sum();
         match Message::decode(&parts) {
             Ok(message) => {

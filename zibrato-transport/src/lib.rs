@@ -17,7 +17,9 @@
 //! I/O drivers enabled, and the runtime must be running for anything to happen. A program that ends calls
 //! [`Push::close`] and [`Asker::close`] first: dropping them drops what is not written yet.
 //!
-//! Whoever answers at a broker's address is trusted: `zeromq` reserves as much memory as a frame's header says.
+//! A [`Broker`] also says how connections to it are protected, see [`Security`]: those that CURVE encrypts (feature
+//! `curve`) stand on `omq-proto`, those that nothing protects on `zeromq`. With the latter, whoever answers at a broker's
+//! address is trusted: `zeromq` reserves as much memory as a frame's header says.
 //! A broker leaves ZMTP heartbeats off, which `zeromq` does not answer, and answers everything it is asked.
 //! A name is looked up on a thread that may outlast its attempt: shut a runtime of your own down with
 //! `shutdown_background` or `shutdown_timeout`, as dropping it waits for that thread.
@@ -30,9 +32,13 @@ mod asker;
 mod backoff;
 mod beat;
 mod connect;
+#[cfg(feature = "curve")]
+mod curve;
 mod inbox;
 mod outbound;
 mod push;
+mod refusals;
+mod security;
 mod subscriber;
 mod window;
 
@@ -40,4 +46,5 @@ pub use address::{BadBroker, Broker, DEFAULT_PORT, parse_brokers};
 pub use asker::{Asker, AskerStats};
 pub use connect::prepare;
 pub use push::{Limits, Push, PushStats};
+pub use security::{BadKeys, KeyFiles, Security};
 pub use subscriber::{Event, SILENCE, Subscriber};

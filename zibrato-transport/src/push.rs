@@ -14,6 +14,7 @@
 use crate::backoff::{Backoff, jittered};
 use crate::connect::{Dialer, Link};
 use crate::outbound::{Outbound, Outgoing};
+use crate::refusals::Refusals;
 use crate::window::Window;
 use crate::{Broker, outbound};
 use bytes::Bytes;
@@ -27,7 +28,7 @@ use tokio::select;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use zeromq::{PushSocket, SocketEvent, SocketSend};
+use zeromq::{PushSocket, SocketEvent};
 
 pub use outbound::Limits;
 
@@ -60,6 +61,8 @@ pub struct PushStats {
     pub reconnects: u64,
     /// Whether there is a connection, and it is not in doubt. That a broker has gone is learnt by sending.
     pub connected: bool,
+    /// Protected connections that either side has refused, or that ended because what came was altered on the way.
+    pub refused: u64,
     /// Bytes that wait in front of the socket.
     pub waiting: usize,
 }
@@ -81,6 +84,7 @@ struct Shared {
     reconnects: AtomicU64,
     connected: AtomicBool,
     trouble: Mutex<Option<String>>,
+    refusals: Arc<Refusals>,
 }
 
 impl Push {
@@ -110,11 +114,12 @@ impl Push {
             reconnects: AtomicU64::new(0),
             connected: AtomicBool::new(false),
             trouble: Mutex::new(None),
+            refusals: Arc::default(),
         });
         let sender = Sender {
             shared: shared.clone(),
             trust,
-            dialer: Dialer::new(broker, 0, Vec::new()),
+            dialer: Dialer::new(broker, 0, Vec::new(), shared.refusals.clone()),
             backoff: Backoff::new(),
             retry_at: Instant::now(),
             tail: VecDeque::new(),
@@ -155,6 +160,7 @@ impl Push {
             dropped: self.shared.dropped.load(Relaxed),
             reconnects: self.shared.reconnects.load(Relaxed),
             connected: self.shared.connected.load(Relaxed),
+            refused: self.shared.refusals.count(),
             waiting: self.shared.outbound().bytes(),
         }
     }
@@ -286,7 +292,8 @@ impl Sender {
             if self.serve(Live::new(link, self.trust)).await {
                 break;
             }
-            self.shared.connected(Some("keep the connection: the broker closed it".into()));
+            let why = self.shared.refusals.take().unwrap_or_else(|| "the broker closed it".into());
+            self.shared.connected(Some(format!("keep the connection: {why}")));
             self.shared.reconnects.fetch_add(1, Relaxed);
             self.again();
         }
@@ -447,8 +454,7 @@ mod tests {
     async fn a_connection_that_is_renewed_all_the_time_loses_nothing() {
         let pull = omq_tokio::Socket::new(omq_tokio::SocketType::Pull, omq_tokio::Options::default());
         let at = pull.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
-        let broker =
-            Broker { host: "127.0.0.1".into(), port: at.rsplit(':').next().unwrap().parse().unwrap() };
+        let broker = Broker::new("127.0.0.1", at.rsplit(':').next().unwrap().parse().unwrap());
         let often = Trust { renewal: Duration::from_millis(10), ..TRUST };
         let patient = Limits { age: Duration::from_secs(60), ..Limits::default() };
         let push = Push::with_trust(&broker, patient, often);

@@ -10,13 +10,15 @@ use crate::backoff::Backoff;
 use crate::beat;
 use crate::connect::{Dialer, Link};
 use crate::inbox::{Inbox, Letterbox, inbox};
+use crate::refusals::Refusals;
 use bytes::Bytes;
 use futures::StreamExt;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::select;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
-use zeromq::{SocketEvent, SocketRecv, SubSocket, ZmqMessage};
+use zeromq::{SocketEvent, SubSocket};
 
 /// A broker of which nothing was heard for so long is silent; it beats four times as often.
 pub const SILENCE: Duration = Duration::from_secs(2);
@@ -47,6 +49,14 @@ pub enum Event {
         /// Which broker.
         broker: usize,
     },
+    /// A protected connection was refused by either side, or ended because what came was altered on the way. Told
+    /// once until the broker is [`Back`](Event::Back).
+    Refused {
+        /// Which broker.
+        broker: usize,
+        /// Why, in words that fit after "failed to".
+        why: String,
+    },
     /// The first beat of a connection: frames may have been missed before it, so ask for them.
     ///
     /// Told for the first connection, after every silence, and after every reconnection, however short, as
@@ -66,6 +76,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Subscriber {
     events: Inbox<Event>,
+    refusals: Vec<Arc<Refusals>>,
     // Dropped with it, and its tasks with that.
     _tasks: JoinSet<()>,
 }
@@ -81,20 +92,28 @@ impl Subscriber {
         let mut topics = topics.to_vec();
         topics.push(beat::topic());
         let mut tasks = JoinSet::new();
-        for (index, broker) in brokers.iter().enumerate() {
+        let refusals: Vec<Arc<Refusals>> = brokers.iter().map(|_| Arc::default()).collect();
+        for ((index, broker), refusals) in brokers.iter().enumerate().zip(&refusals) {
             let now = Instant::now();
             let listener = Listener {
                 broker: index,
-                dialer: Dialer::new(broker, 1, topics.clone()),
+                dialer: Dialer::new(broker, 1, topics.clone(), refusals.clone()),
                 backoff: Backoff::new(),
                 events: letterbox.clone(),
                 heard: now,
                 silent: false,
                 boot: None,
+                refusals: refusals.clone(),
+                refused: false,
             };
             tasks.spawn(listener.run());
         }
-        Subscriber { events, _tasks: tasks }
+        Subscriber { events, refusals, _tasks: tasks }
+    }
+
+    /// How many protected connections either side has refused, or ended because what came was altered on the way.
+    pub fn refused(&self) -> u64 {
+        self.refusals.iter().map(|refusals| refusals.count()).sum()
     }
 
     /// The next event; waits for ever where there are no brokers. May be dropped without losing an event.
@@ -117,6 +136,9 @@ struct Listener {
     silent: bool,
     /// Of the beat heard on the present connection.
     boot: Option<[u8; 16]>,
+    refusals: Arc<Refusals>,
+    /// A refusal was told, and the broker was not heard since.
+    refused: bool,
 }
 
 impl Listener {
@@ -126,6 +148,9 @@ impl Listener {
             let Some(link) = self.connection().await else { return };
             let since = Instant::now();
             if !self.listen(link).await {
+                return;
+            }
+            if !self.tells_refusal("keep the connection").await {
                 return;
             }
             if since.elapsed() > LIVED {
@@ -153,6 +178,9 @@ impl Listener {
             match result {
                 Ok(link) => return Some(link),
                 Err(_) => {
+                    if !self.tells_refusal("connect").await {
+                        return None;
+                    }
                     let delay = self.backoff.delay();
                     if !self.tells_silence(sleep(delay)).await {
                         return None;
@@ -175,6 +203,15 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// Tells why a connection was refused, if one was, and that was not told before; `false` where nobody receives any
+    /// more.
+    async fn tells_refusal(&mut self, what: &str) -> bool {
+        let Some(why) = self.refusals.take().filter(|_| !self.refused) else { return true };
+        self.refused = true;
+        let why = format!("{what}: {why}");
+        self.events.put(Event::Refused { broker: self.broker, why }, 0).await
     }
 
     async fn is_silent(&mut self) -> bool {
@@ -214,16 +251,15 @@ impl Listener {
         }
     }
 
-    async fn hear(&mut self, message: ZmqMessage) -> bool {
+    async fn hear(&mut self, parts: Vec<Bytes>) -> bool {
         let broker = self.broker;
-        let parts = message.into_vec();
         let size = parts.iter().map(Bytes::len).sum();
         let event = match <[Bytes; 2]>::try_from(parts) {
             Ok([topic, frame]) if topic == beat::topic() => match beat::boot(&frame) {
                 Some(boot) if self.boot == Some(boot) => return true,
                 Some(boot) => {
                     self.boot = Some(boot);
-                    self.silent = false;
+                    (self.silent, self.refused) = (false, false);
                     Event::Back { broker, boot }
                 }
                 None => Event::Malformed { broker, parts: 2 },

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
-use zeromq::ZmqMessage;
 
 /// Most messages in a socket's own queue: a batch of its writer.
 const MESSAGES: usize = 128;
@@ -44,13 +43,13 @@ impl Window {
     }
 
     /// The message to give to the socket, counted until its writer has taken it; `None` without parts.
-    pub(crate) fn track(self: &Arc<Self>, mut parts: Vec<Bytes>) -> Option<ZmqMessage> {
+    pub(crate) fn track(self: &Arc<Self>, mut parts: Vec<Bytes>) -> Option<Vec<Bytes>> {
         let size = parts.iter().map(Bytes::len).sum();
         let part = parts.pop()?;
         self.messages.fetch_add(1, Ordering::AcqRel);
         self.bytes.fetch_add(size, Ordering::AcqRel);
         parts.push(Bytes::from_owner(Tracked { part, size, window: self.clone() }));
-        ZmqMessage::try_from(parts).ok()
+        Some(parts)
     }
 }
 

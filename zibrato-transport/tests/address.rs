@@ -20,7 +20,7 @@ fn has_three_addresses_and_a_default_port() {
 
 #[test]
 fn takes_ipv6_in_brackets() {
-    assert_eq!(broker("tcp://[fe80::1]:99"), Broker { host: "fe80::1".into(), port: 99 });
+    assert_eq!(broker("tcp://[fe80::1]:99"), Broker::new("fe80::1", 99));
     assert_eq!(broker("tcp://[::1]").ask_address(), "tcp://[::1]:5552");
     assert_eq!(broker(&broker("tcp://[::1]:1").to_string()), broker("tcp://[::1]:1"));
 }

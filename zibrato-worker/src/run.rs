@@ -401,7 +401,7 @@ impl<B: Backend> Work<B> {
                 self.status.malformed(1);
                 self.complaints.add("not two parts", 1);
             }
-            Event::Silent { .. } => {}
+            Event::Silent { .. } | Event::Refused { .. } => {}
             Event::Back { broker, .. } => {
                 self.asking.again(broker);
                 self.ask();

@@ -126,6 +126,9 @@ fn tell(event: &Event, name: impl Fn(usize) -> String) {
         Event::Silent { broker } => {
             tracing::warn!(broker = name(*broker), "nothing is heard of the broker");
         }
+        Event::Refused { broker, why } => {
+            tracing::warn!(broker = name(*broker), "failed to {why}");
+        }
         Event::Back { broker, .. } => tracing::info!(broker = name(*broker), "the broker is heard"),
         Event::Message { .. } | Event::Malformed { .. } => {}
     }

@@ -69,7 +69,7 @@ async fn demo(options: &Options) -> Result<ExitCode, Failure> {
 
     let config = Config { port: 0, head_start: Duration::ZERO, ..Config::default() };
     let broker = Broker::bind(config).await.map_err(|why| Failure::To(why.to_string()))?;
-    let address = zibrato_transport::Broker { host: "127.0.0.1".into(), port: broker.addresses().port };
+    let address = zibrato_transport::Broker::new("127.0.0.1", broker.addresses().port);
     let (stop_broker, broker_stops) = oneshot::channel::<()>();
     let broker = tokio::spawn(broker.run(async { drop(broker_stops.await) }));
 

@@ -147,6 +147,9 @@ impl Tail {
         let (number, now) = match heard {
             Heard::Frames => return,
             Heard::Silent(number) => (number, Hearing::Silent),
+            Heard::Refused(number, why) => {
+                return complain(&format!("{}: failed to {why}", self.listener.broker(number)));
+            }
             Heard::Back(number) => (number, Hearing::Heard),
         };
         let broker = self.listener.broker(number);

@@ -22,8 +22,101 @@ pub fn free() -> Broker {
         let taken: Result<Vec<_>, _> =
             (port..port + 3).map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))).collect();
         if taken.is_ok() {
-            return Broker { host: "127.0.0.1".into(), port };
+            return secured(Broker::new("127.0.0.1", port));
         }
+    }
+}
+
+/// Whether the tests of this program are about connections that CURVE protects.
+pub fn curve() -> bool {
+    env!("CARGO_CRATE_NAME") == "curve"
+}
+
+#[cfg(feature = "curve")]
+pub use self::keys::*;
+
+#[cfg(feature = "curve")]
+mod keys {
+    use super::*;
+    use omq_proto::proto::connection::{Connection, ConnectionConfig, Event, Role};
+    use omq_proto::{CurveKeypair, CurvePublicKey, CurveSecretKey, CurveServerOptions, MechanismSetup};
+    use std::io::{Read, Write};
+    use std::sync::LazyLock;
+    use zibrato_keys::KeyPair;
+    use zibrato_transport::Security;
+
+    pub static BROKER: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate().unwrap());
+    pub static CLIENT: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate().unwrap());
+
+    pub fn secured(broker: Broker) -> Broker {
+        if !curve() {
+            return broker;
+        }
+        broker.secured(Security::Curve { own: CLIENT.clone(), broker: BROKER.public() })
+    }
+
+    fn mechanism() -> (CurveKeypair, CurveServerOptions) {
+        let pair = CurveKeypair {
+            public: CurvePublicKey::from_bytes(*BROKER.public().as_bytes()),
+            secret: CurveSecretKey::from_bytes(*BROKER.secret().reveal()),
+        };
+        // Whoever else has found the port is no client of the test.
+        let expected = *CLIENT.public().as_bytes();
+        (pair, CurveServerOptions::new().authenticator(move |peer| peer.public_key == expected))
+    }
+
+    pub fn options() -> Options {
+        let (pair, options) = mechanism();
+        if curve() { Options::default().curve_server_with_options(pair, options) } else { Options::default() }
+    }
+
+    /// The broker's end of a connection, before its handshake.
+    pub fn codec(kind: SocketType) -> Connection {
+        let (our_keypair, options) = mechanism();
+        let mechanism = MechanismSetup::CurveServer { our_keypair, options };
+        Connection::new(ConnectionConfig::new(Role::Server, kind).mechanism(mechanism))
+    }
+
+    /// Does the broker's part of a handshake; gives its end.
+    pub fn shake_hands(stream: &mut std::net::TcpStream, kind: SocketType) -> std::io::Result<Connection> {
+        let mut codec = codec(kind);
+        let mut input = [0; 4096];
+        loop {
+            stream.write_all(&codec.poll_transmit())?;
+            codec.advance_transmit(codec.pending_transmit_size());
+            if matches!(codec.poll_event(), Some(Event::HandshakeSucceeded { .. })) {
+                return Ok(codec);
+            }
+            let length = stream.read(&mut input)?;
+            if length == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            codec.handle_input(input[..length].to_vec().into()).map_err(std::io::Error::other)?;
+        }
+    }
+
+    pub fn greet_secretly(stream: &mut std::net::TcpStream) {
+        shake_hands(stream, SocketType::Pull).unwrap();
+    }
+}
+
+#[cfg(not(feature = "curve"))]
+pub use self::no_keys::*;
+
+#[cfg(not(feature = "curve"))]
+mod no_keys {
+    use super::*;
+
+    pub fn secured(broker: Broker) -> Broker {
+        broker
+    }
+
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    pub fn greet_secretly(_: &mut std::net::TcpStream) {
+        panic!("tests of CURVE need the feature");
     }
 }
 
@@ -45,7 +138,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub async fn listen(kind: SocketType, address: &str) -> Socket {
     within("a free port", async {
         loop {
-            let socket = Socket::new(kind, Options::default());
+            let socket = Socket::new(kind, options());
             if socket.bind(address).await.is_ok() {
                 return socket;
             }

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
 
-mod support;
-
+use crate::support::*;
 use omq_tokio::{Message as Parts, Socket, SocketType};
 use std::time::Duration;
-use support::*;
 use zibrato_core::ask::{Cursor, Message};
 use zibrato_core::frame::InstanceId;
 use zibrato_transport::{Asker, Broker};

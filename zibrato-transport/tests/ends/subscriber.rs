@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
 
-mod support;
-
+use crate::support::*;
 use omq_tokio::{Message, SocketType};
 use std::sync::{Arc, Mutex};
-use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use zibrato_transport::{Broker, Event, SILENCE, Subscriber};
@@ -63,11 +61,11 @@ async fn next(subscriber: &mut Subscriber) -> Event {
     within("an event", subscriber.recv()).await
 }
 
-/// The next event that is not about silence, which a busy machine may bring into any test.
+/// The next event that is not about the connection, which a busy machine may bring into any test.
 async fn said(subscriber: &mut Subscriber) -> Event {
     loop {
         let event = next(subscriber).await;
-        if !matches!(event, Event::Silent { .. } | Event::Back { .. }) {
+        if !matches!(event, Event::Silent { .. } | Event::Back { .. } | Event::Refused { .. }) {
             return event;
         }
     }
@@ -80,7 +78,10 @@ async fn until(subscriber: &mut Subscriber, expected: Event) {
         if event == expected {
             return;
         }
-        assert!(matches!(event, Event::Silent { .. } | Event::Back { .. }), "{event:?}");
+        assert!(
+            matches!(event, Event::Silent { .. } | Event::Back { .. } | Event::Refused { .. }),
+            "{event:?}"
+        );
     }
 }
 

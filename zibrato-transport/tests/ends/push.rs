@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not marked as tests")]
 
-mod support;
-
+use crate::support::*;
 use bytes::Bytes;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
-use support::*;
 use zibrato_transport::{Limits, Push};
 
 const NOW: Duration = Duration::from_millis(300);
@@ -201,6 +199,9 @@ fn raw(broker: &zibrato_transport::Broker, mut serve: impl FnMut(std::net::TcpSt
 
 /// Greets as PULL does, and leaves it at that.
 fn greet(stream: &mut std::net::TcpStream) {
+    if curve() {
+        return greet_secretly(stream);
+    }
     let mut greeting = [0; 64];
     greeting[0] = 0xff;
     greeting[9] = 0x7f;
