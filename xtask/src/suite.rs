@@ -38,6 +38,8 @@ pub(crate) fn bare_features() -> Result<Done, Failure> {
     for package in ["zibrato", "zibrato-core"] {
         run(&mut cargo(["check", "--package", package, "--no-default-features"]))?;
     }
+    // As applications have it that need no keys.
+    run(&mut cargo(["check", "--package", "zibrato"]))?;
     for bridge in ["metrics", "tracing", "metrics,tracing"] {
         run(&mut cargo(["check", "--package", "zibrato", "--no-default-features", "--features", bridge]))?;
     }

@@ -1,6 +1,10 @@
 //! `--broker`, which is the same for every subcommand that connects.
 
-use zibrato_transport::{Broker, parse_brokers};
+use std::path::PathBuf;
+
+use zibrato_transport::{Broker, KeyFiles, parse_brokers};
+
+use crate::failure::{Failure, complain};
 
 /// Which brokers to connect to.
 #[derive(Debug, Clone, clap::Args)]
@@ -8,12 +12,43 @@ pub(crate) struct BrokerOption {
     /// Brokers, comma-separated: tcp://HOST[:PORT]
     #[arg(long, env = "ZIBRATO_BROKER", default_value = "tcp://127.0.0.1", value_name = "URLS")]
     #[arg(value_parser = brokers)]
-    pub(crate) broker: Brokers,
+    broker: Brokers,
+
+    /// Own key for CURVE, the file NAME.key_secret; goes with --broker-key
+    #[arg(long, env = "ZIBRATO_KEY", value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// The brokers' public keys, files NAME.key, comma-separated: one for all, or one for each
+    #[arg(long, env = "ZIBRATO_BROKER_KEY", value_name = "FILES")]
+    broker_key: Option<String>,
+}
+
+impl BrokerOption {
+    /// The brokers with the keys for them; says on stderr what is not protected.
+    pub(crate) fn brokers(&self) -> Result<Vec<Broker>, Failure> {
+        let mut brokers = self.broker.0.clone();
+        let files = KeyFiles { key: self.key.clone(), broker_key: self.broker_key.clone() };
+        files.secure(&mut brokers).map_err(|why| Failure::To(why.to_string()))?;
+        files.warnings(&brokers).iter().for_each(|warning| complain(warning));
+        Ok(brokers)
+    }
+
+    /// Has the library send there, with the same keys.
+    pub(crate) fn tell(&self, mut builder: zibrato::Builder) -> zibrato::Builder {
+        builder = builder.broker(self.broker.to_string());
+        if let Some(key) = &self.key {
+            builder = builder.key(key);
+        }
+        match &self.broker_key {
+            Some(files) => builder.broker_key(files),
+            None => builder,
+        }
+    }
 }
 
 /// At least one broker.
 #[derive(Debug, Clone)]
-pub(crate) struct Brokers(pub(crate) Vec<Broker>);
+struct Brokers(Vec<Broker>);
 
 impl std::fmt::Display for Brokers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

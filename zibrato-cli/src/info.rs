@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 use zibrato_core::ask::Message;
 use zibrato_transport::{Asker, Broker};
 
@@ -42,20 +43,23 @@ pub(crate) struct Options {
 
 pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     let runtime = output::runtime()?;
-    let brokers = &options.broker.broker.0;
-    let answers = runtime.block_on(futures::future::join_all(
-        brokers.iter().map(|broker| async { tokio::time::timeout(options.deadline, ask(broker)).await.ok() }),
-    ));
+    let brokers = options.broker.brokers()?;
+    let answers = runtime
+        .block_on(futures::future::join_all(brokers.iter().map(|broker| ask(broker, options.deadline))));
     let mut output = Output::new();
     let mut silent = false;
     for (broker, answer) in brokers.iter().zip(answers) {
-        let Some(json) = answer else {
-            complain(&format!(
-                "failed to ask the broker at {broker}: no answer within {} s; is one running there?",
-                options.deadline.as_secs_f64()
-            ));
-            silent = true;
-            continue;
+        let json = match answer {
+            Ok(json) => json,
+            Err(trouble) => {
+                let trouble = trouble.unwrap_or_else(|| "get an answer; is it a broker?".into());
+                complain(&format!(
+                    "failed to ask the broker at {broker} within {} s: failed to {trouble}",
+                    options.deadline.as_secs_f64()
+                ));
+                silent = true;
+                continue;
+            }
         };
         let told: Map<String, Value> = serde_json::from_str(&json)
             .map_err(|why| Failure::To(format!("understand the answer of {broker}: {why}")))?;
@@ -70,21 +74,26 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     Ok(if silent { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-async fn ask(broker: &Broker) -> String {
+/// What the broker tells of itself, or why there is no connection to it, if there is none.
+async fn ask(broker: &Broker, deadline: Duration) -> Result<String, Option<String>> {
     let mut asker = Asker::start(broker);
-    loop {
-        asker.send(Message::Info { id: 1 });
-        let answer = async {
-            loop {
-                if let Message::Told { id: 1, json } = asker.recv().await {
-                    return json;
+    let asking = async {
+        loop {
+            asker.send(Message::Info { id: 1 });
+            let answer = async {
+                loop {
+                    if let Message::Told { id: 1, json } = asker.recv().await {
+                        return json;
+                    }
                 }
+            };
+            if let Ok(json) = timeout(AGAIN, answer).await {
+                return json;
             }
-        };
-        if let Ok(json) = tokio::time::timeout(AGAIN, answer).await {
-            return json;
         }
-    }
+    };
+    let answer = timeout(deadline, asking).await;
+    answer.map_err(|_| asker.trouble())
 }
 
 fn summary(broker: &Broker, told: &Map<String, Value>) -> String {

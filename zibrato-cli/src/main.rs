@@ -6,6 +6,7 @@ mod demo;
 mod failure;
 mod figures;
 mod info;
+mod keys;
 mod labels;
 mod listener;
 mod measure;
@@ -66,6 +67,8 @@ Examples:
     Time(time::Options),
     /// Ask a broker about itself
     Info(info::Options),
+    /// Make keys, and say who may come in with which
+    Keys(keys::Options),
     /// Work on the state directories of workers
     State(state::Options),
     /// See it work: a broker, a program that measures and a live view in one process
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Send(options) => send::main(&options),
         Command::Time(options) => time::main(&options),
         Command::Info(options) => info::main(&options),
+        Command::Keys(options) => keys::main(&options),
         Command::State(options) => state::main(options),
         Command::Demo(options) => demo::main(&options),
     };

@@ -26,7 +26,7 @@ pub(crate) enum Amount {
 pub(crate) fn deliver(name: &str, labels: &Labels, measured: Measured) -> Result<bool, Failure> {
     labels.check_tags(0)?;
     let builder = zibrato::builder().without_environment();
-    let builder = builder.broker(labels.broker.broker.to_string()).deadline(labels.deadline);
+    let builder = labels.broker.tell(builder).deadline(labels.deadline);
     let builder = match &labels.source {
         Some(source) => builder.source(source),
         None => builder,

@@ -113,12 +113,12 @@ fn send_spilled(directory: &std::path::Path, labels: &Labels) -> Result<ExitCode
     std::fs::read_dir(directory).map_err(|why| failed(why.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| failed(why.to_string()))?;
-    let brokers = labels.broker.broker.to_string();
-    let delivering = zibrato::spill::deliver(directory, &brokers, labels.deadline);
-    let done = runtime.block_on(delivering).map_err(|why| failed(why.to_string()))?;
+    let brokers = labels.broker.brokers()?;
+    let done = runtime.block_on(zibrato::spill::deliver(directory, &brokers, labels.deadline));
     complain(&format!("{} delivered, {} left in {}", files(done.delivered), done.left, directory.display()));
     if done.left > 0 {
-        return Err(failed(format!("no broker at {brokers} has acknowledged all of it")));
+        let brokers: Vec<String> = brokers.iter().map(ToString::to_string).collect();
+        return Err(failed(format!("no broker at {} has acknowledged all of it", brokers.join(","))));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,6 +41,52 @@ pub struct Identity {
     pub levels: Levels,
     /// How much they may do.
     pub limits: Limits,
+}
+
+impl Identity {
+    /// One with these keys that may do everything.
+    pub fn new(name: impl Into<String>, keys: Vec<PublicKey>) -> Identity {
+        let (may_send, may_receive) = (true, true);
+        Identity {
+            name: name.into(),
+            keys,
+            may_send,
+            may_receive,
+            levels: every_level(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Its table, as [`Allowed::parse`] reads it.
+    pub fn to_toml(&self) -> String {
+        let quoted: Vec<String> = self.keys.iter().map(|key| format!("\"{key}\"")).collect();
+        let mut text = match quoted.as_slice() {
+            [key] => format!("[\"{}\"]\nkey = {key}\n", self.name),
+            keys => format!("[\"{}\"]\nkeys = [{}]\n", self.name, keys.join(", ")),
+        };
+        if !self.name.contains('.') {
+            text = text.replacen('"', "", 2);
+        }
+        match (self.may_send, self.may_receive) {
+            (true, false) => text += "may = [\"send\"]\n",
+            (false, true) => text += "may = [\"receive\"]\n",
+            _ => {}
+        }
+        if self.levels != every_level() {
+            text += &format!("levels = \"{}\"\n", self.levels);
+        }
+        let Limits { frames_per_second, bytes_per_second, instances } = self.limits;
+        for (name, limit) in [
+            ("frames_per_second", frames_per_second),
+            ("bytes_per_second", bytes_per_second),
+            ("instances", instances),
+        ] {
+            if let Some(limit) = limit {
+                text += &format!("{name} = {limit}\n");
+            }
+        }
+        text
+    }
 }
 
 /// The identities that a broker lets in.
@@ -125,6 +172,41 @@ impl Allowed {
         Ok(allowed)
     }
 
+    /// Adds an identity to the file at `path`, which is made where there is none; what is in it stays as it is. The file
+    /// is replaced at once, so that a broker never reads half of it.
+    ///
+    /// # Errors
+    /// When the file has something wrong in it, has the name or a key of the identity already, or cannot be written.
+    pub fn add(path: &Path, identity: &Identity) -> Result<(), Error> {
+        let failed = |why: std::io::Error| Error::Write { path: path.into(), why: why.to_string() };
+        let mut text = match std::fs::read_to_string(path) {
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => String::new(),
+            read => read.map_err(failed)?,
+        };
+        // An error in what is there already is told as such.
+        Allowed::parse(path, &text)?;
+        if !text.is_empty() {
+            text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
+        }
+        text.push_str(&identity.to_toml());
+        Allowed::parse(path, &text)?;
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let replaced = || {
+            let mut file = std::fs::File::create(&beside)?;
+            if let Ok(old) = std::fs::metadata(path) {
+                file.set_permissions(old.permissions())?;
+            }
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&beside, path)
+        };
+        replaced().map_err(|why| {
+            let _ = std::fs::remove_file(&beside);
+            failed(why)
+        })
+    }
+
     /// Whose key it is; `None` where its owner may not come in.
     pub fn identify(&self, key: &PublicKey) -> Option<&Arc<Identity>> {
         self.by_key.get(key).and_then(|index| self.identities.get(*index))
@@ -155,14 +237,7 @@ fn identity(name: &Name<'_>, value: &Value<'_>) -> Result<(Identity, Vec<(Public
     if !is_name(name.get_ref()) {
         return Err((at, "a name has up to 64 letters, digits, -, _ and .".into()));
     }
-    let mut identity = Identity {
-        name: name.get_ref().to_string(),
-        keys: Vec::new(),
-        may_send: true,
-        may_receive: true,
-        levels: every_level(),
-        limits: Limits::default(),
-    };
+    let mut identity = Identity::new(name.get_ref().as_ref(), Vec::new());
     let mut keys = Vec::new();
     for (name, value) in table {
         let limits = &mut identity.limits;

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use zibrato_keys::{Allowed, KeyPair, Limits};
+use zibrato_keys::{Allowed, Identity, KeyPair, Limits, PublicKey};
 
 const ONE: &str = "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID";
 const TWO: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
@@ -88,6 +88,34 @@ fn a_key_belongs_to_one_identity() {
 }
 
 #[test]
+fn identities_are_added_to_what_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("allowed.toml");
+    let key = |text: &str| vec![text.parse::<PublicKey>().unwrap()];
+    Allowed::add(&path, &Identity::new("a.b", key(ONE))).unwrap();
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "# A comment.").unwrap();
+    let mut second = Identity::new("two", key(TWO));
+    (second.may_send, second.levels, second.limits.instances) = (false, "info".parse().unwrap(), Some(9));
+    Allowed::add(&path, &second).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let expected = format!(
+        "[\"a.b\"]\nkey = \"{ONE}\"\n# A comment.\n\n[two]\nkey = \"{TWO}\"\nmay = [\"receive\"]\nlevels = \"info\"\n\
+         instances = 9\n"
+    );
+    assert_eq!(text, expected);
+    assert_eq!(Allowed::read(&path).unwrap().identify(&second.keys[0]).unwrap().as_ref(), &second);
+    let stranger = vec![KeyPair::generate().unwrap().public()];
+    for again in [Identity::new("three", key(ONE)), Identity::new("two", stranger)] {
+        assert!(Allowed::add(&path, &again).is_err());
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    std::fs::write(&path, "[x]\n").unwrap();
+    assert!(
+        Allowed::add(&path, &second).unwrap_err().to_string().contains("allowed.toml:1: x: it has no key")
+    );
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let why = Allowed::read(Path::new("/no/such/allowed.toml")).unwrap_err().to_string();
     assert!(why.starts_with("read allowed identities /no/such/allowed.toml: No such file"), "{why}");
@@ -102,6 +130,22 @@ proptest! {
     #[test]
     fn no_table_makes_it_panic(key in "key|keys|may|levels|instances", value in ".{0,20}|[0-9\"'\\[\\]_x.-]{0,20}") {
         let _ = parse(&format!("[a]\n{key} = {value}\n"));
+    }
+
+    #[test]
+    fn every_identity_is_read_as_it_was_written(
+        name in "[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,63}", secrets in prop::collection::hash_set(any::<[u8; 32]>(), 1..4),
+        may in 1..4u8, levels in "[*]|[*],mtrace|info|info,error|[*],!debug",
+        limits: [Option<u32>; 3],
+    ) {
+        let keys = secrets.into_iter().map(|bytes| zibrato_keys::SecretKey::from_bytes(bytes).public()).collect();
+        let mut identity = Identity::new(name, keys);
+        (identity.may_send, identity.may_receive) = (may & 1 != 0, may & 2 != 0);
+        identity.levels = levels.parse().unwrap();
+        let [frames_per_second, bytes_per_second, instances] = limits.map(|l| l.map(|l| u64::from(l) + 1));
+        identity.limits = Limits { frames_per_second, bytes_per_second, instances };
+        let allowed = parse(&identity.to_toml()).unwrap();
+        prop_assert_eq!(allowed.identities()[0].as_ref(), &identity);
     }
 
     #[test]

@@ -22,6 +22,23 @@ pub enum Security {
     },
 }
 
+/// Two are equal that have the same keys.
+impl PartialEq for Security {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Security::Plain, Security::Plain) => true,
+            #[cfg(feature = "curve")]
+            (Security::Curve { own, broker }, Security::Curve { own: others, broker: other }) => {
+                (own.public(), broker) == (others.public(), other)
+            }
+            #[cfg(feature = "curve")]
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Security {}
+
 impl Security {
     /// Whether it protects anything.
     pub fn is_plain(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use zibrato_core::ledger::Limits;
 use zibrato_core::level::Levels;
-use zibrato_transport::Broker;
+use zibrato_transport::{Broker, KeyFiles};
 
 use crate::error::Error;
 use crate::settle::Rules;
@@ -21,6 +21,12 @@ pub struct Options {
     /// Brokers to listen to, comma-separated: `tcp://HOST` or `tcp://HOST:PORT`
     #[arg(long, env = "ZIBRATO_BROKER", default_value = "tcp://127.0.0.1", value_name = "URLS")]
     pub broker: String,
+    /// The worker's own key for CURVE, the file NAME.key_secret; goes with --broker-key
+    #[arg(long, env = "ZIBRATO_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The brokers' public keys, files NAME.key, comma-separated: one for all, or one for each
+    #[arg(long, env = "ZIBRATO_BROKER_KEY", value_name = "FILES")]
+    pub broker_key: Option<String>,
     /// Levels to listen to, comma-separated: * for all, !LEVEL for all but one
     #[arg(long, env = "ZIBRATO_LEVELS", default_value = "*", value_name = "LEVELS")]
     pub levels: Levels,
@@ -78,6 +84,8 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             broker: "tcp://127.0.0.1".into(),
+            key: None,
+            broker_key: None,
             levels: Levels::default(),
             flush: Duration::from_secs(10),
             state: None,
@@ -99,12 +107,24 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The brokers.
+    /// The brokers, with the keys for them.
     ///
     /// # Errors
-    /// When their addresses cannot be read.
+    /// When their addresses cannot be read, or keys are given that cannot be used.
     pub fn brokers(&self) -> Result<Vec<Broker>, Error> {
-        zibrato_transport::parse_brokers(&self.broker).map_err(|why| Error::Option { why: why.to_string() })
+        let bad = |why: &dyn std::fmt::Display| Error::Option { why: why.to_string() };
+        let mut brokers = zibrato_transport::parse_brokers(&self.broker).map_err(|why| bad(&why))?;
+        self.key_files().secure(&mut brokers).map_err(|why| bad(&why))?;
+        Ok(brokers)
+    }
+
+    fn key_files(&self) -> KeyFiles {
+        KeyFiles { key: self.key.clone(), broker_key: self.broker_key.clone() }
+    }
+
+    /// Logs what operators should know of how the connections to brokers are protected. To be called once, at the start.
+    pub fn warn_of_security(&self, brokers: &[Broker]) {
+        self.key_files().warnings(brokers).iter().for_each(|warning| tracing::warn!("{warning}"));
     }
 
     /// What is left out, renamed and added.

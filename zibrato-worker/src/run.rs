@@ -72,7 +72,9 @@ pub async fn run<B: Backend>(
     backend: B,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let feed = Feed::own(&options.brokers()?, &options.levels.topics());
+    let brokers = options.brokers()?;
+    options.warn_of_security(&brokers);
+    let feed = Feed::own(&brokers, &options.levels.topics());
     let result = run_fed(options, backend, feed, || notify(false), shutdown).await;
     notify(true);
     result

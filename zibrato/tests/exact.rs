@@ -6,7 +6,7 @@ use zibrato::testing::capture;
 use zibrato::{count, updown};
 use zibrato_core::clock::unix_nanos;
 use zibrato_core::frame::{State, Total, decode};
-use zibrato_core::ledger::{Arrival, Change, HORIZON, Ledger, Settled, Slacks};
+use zibrato_core::ledger::{Arrival, Change, HORIZON, Ledger, Merged, Settled, Slacks};
 use zibrato_core::level::Levels;
 use zibrato_core::publish::Publisher;
 use zibrato_core::registry;
@@ -42,7 +42,8 @@ impl Worker {
             for bytes in set.frames(now) {
                 let decoded = decode(&bytes).expect("a good frame");
                 assert!(decoded.skipped.is_empty());
-                assert!(self.ledger.merge(&set.level, decoded.frame, Arrival { now, held: 0 }));
+                let merged = self.ledger.merge(&set.level, decoded.frame, Arrival { now, held: 0 });
+                assert_eq!(merged, Merged::Taken { beyond: 0 });
             }
         }
         for delta in self.ledger.settle(0).commit().deltas {

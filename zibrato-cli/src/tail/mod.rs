@@ -92,13 +92,14 @@ async fn tail(options: &Options) -> Result<ExitCode, Failure> {
         }
     };
     let mut over = std::pin::pin!(over);
+    let brokers = options.broker.brokers()?;
     let mut tail = Tail {
-        listener: Listener::start(&options.broker.broker.0, options.levels.clone()),
+        listener: Listener::start(&brokers, options.levels.clone()),
         names: options.name.clone(),
         output: Output::new(),
         rows: (!options.json).then(rows::Rows::default),
         gauges: HashMap::new(),
-        brokers: vec![Hearing::Never; options.broker.broker.0.len()],
+        brokers: vec![Hearing::Never; brokers.len()],
         bad: (0, None),
     };
     let mut tick = interval(options.interval);

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 use zibrato_worker::{Preview, Series};
 
 use super::File;
-use super::config::{self, Section};
+use super::config::{self, Section, Source};
 use crate::failure::{FAILED, Failure, complain};
 use crate::labels::{level_label, name, tag};
 use crate::output::{BAD, DIM, HEADING, Output, styled};
@@ -100,24 +100,24 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(FAILED));
         }
     };
-    let broker = config.broker.as_deref();
+    let source = &config.source;
     let count = config.sections.len();
     let plural = if count == 1 { "" } else { "s" };
     out.line(&format!("{}: {count} worker{plural} over one subscription", check.file.config.display()))?;
     let mut good = true;
     for section in &config.sections {
         out.line("")?;
-        good &= explain(&mut out, section, broker)?;
+        good &= explain(&mut out, section, source)?;
         if let Some((kind, name)) = check.kind.zip(check.name.as_deref()) {
-            preview(&mut out, section, broker, check, kind, name)?;
+            preview(&mut out, section, source, check, kind, name)?;
         }
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// Prints what a worker does, and whether it could start.
-fn explain(out: &mut Output, section: &Section, broker: Option<&str>) -> Result<bool, Failure> {
-    let mut worker = section.worker(broker).map_err(Failure::To)?;
+fn explain(out: &mut Output, section: &Section, source: &Source) -> Result<bool, Failure> {
+    let mut worker = section.worker(source).map_err(Failure::To)?;
     let options = worker.options();
     let mut line =
         |name: &str, text: &str| out.line(&format!("  {} {text}", styled(DIM, &format!("{name:8}"))));
@@ -129,9 +129,15 @@ fn explain(out: &mut Output, section: &Section, broker: Option<&str>) -> Result<
         !["--levels=", "--flush=", "--state="].iter().any(|known| argument.starts_with(known))
     };
     let own: Vec<&str> = section.arguments.iter().skip(1).filter(plain).map(String::as_str).collect();
+    let protection = match options.brokers() {
+        Ok(brokers) if brokers.iter().all(|broker| broker.security().is_plain()) => "none".to_string(),
+        Ok(_) => "CURVE".to_string(),
+        Err(why) => return Err(Failure::To(why.to_string())),
+    };
     let opened = worker.check();
     line("worker", &title)?;
     line("brokers", &broker_text)?;
+    line("security", &protection)?;
     line("levels", &levels)?;
     line("flush", &flush)?;
     line("state", &state)?;
@@ -151,7 +157,7 @@ fn explain(out: &mut Output, section: &Section, broker: Option<&str>) -> Result<
 fn preview(
     out: &mut Output,
     section: &Section,
-    broker: Option<&str>,
+    listens: &Source,
     check: &Check,
     kind: Kind,
     name: &str,
@@ -161,7 +167,7 @@ fn preview(
     let source = check.source.clone();
     let series = Series { name: name.into(), source, tags, kind: kind.of_frames() };
     let now = UNIX_EPOCH.elapsed().map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
-    let worker = section.worker(broker).map_err(Failure::To)?;
+    let worker = section.worker(listens).map_err(Failure::To)?;
     let text = match worker.preview(&check.level, series, check.value, now) {
         Ok(Preview::LeftOut { why }) => format!("left out by {why}"),
         Ok(Preview::Refused { why }) => format!("cannot be stored: {why}"),

@@ -13,19 +13,30 @@ use super::kind::{Configured, Kind};
 use crate::backends::KINDS;
 
 /// Keys for all workers together, at the top of the file.
-const COMMON: [&str; 2] = ["broker", "verbose"];
+const COMMON: [&str; 4] = ["broker", "key", "broker-key", "verbose"];
 /// Options that no section can have, because they are for all workers together.
-const NOT_IN_SECTIONS: [&str; 2] = ["broker", "verbose"];
+const NOT_IN_SECTIONS: [&str; 4] = COMMON;
 
 /// A configuration file that can be used.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// As `--broker`.
-    pub(crate) broker: Option<String>,
+    /// Where all of them listen.
+    pub(crate) source: Source,
     /// As `--verbose`, how often.
     pub(crate) verbose: u8,
     /// The workers, as they stand in the file.
     pub(crate) sections: Vec<Section>,
+}
+
+/// Where the workers listen; what is not said is left to the environment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Source {
+    /// As `--broker`.
+    pub(crate) broker: Option<String>,
+    /// As `--key`.
+    pub(crate) key: Option<PathBuf>,
+    /// As `--broker-key`.
+    pub(crate) broker_key: Option<String>,
 }
 
 /// One worker.
@@ -59,12 +70,14 @@ impl Section {
     }
 
     /// The worker, with everything that the file says of it.
-    pub(crate) fn worker(&self, broker: Option<&str>) -> Result<Box<dyn Configured>, String> {
+    pub(crate) fn worker(&self, source: &Source) -> Result<Box<dyn Configured>, String> {
         let mut worker = self.kind.parse(&self.arguments, &self.unheard).map_err(|why| first_line(&why))?;
         let options = worker.options();
-        if let Some(broker) = broker {
-            options.broker = broker.into();
+        if let Some(broker) = &source.broker {
+            options.broker.clone_from(broker);
         }
+        options.key = source.key.clone().or(options.key.take());
+        options.broker_key = source.broker_key.clone().or(options.broker_key.take());
         options.name = Some(self.name.clone());
         // What the environment says is where those of all workers are.
         if !self.arguments.iter().any(|argument| argument.starts_with("--state=")) {
@@ -131,7 +144,7 @@ impl Reader<'_> {
     }
 
     fn config(&mut self, table: &DeTable<'_>) -> Config {
-        let mut config = Config { broker: None, verbose: 0, sections: Vec::new() };
+        let mut config = Config { source: Source::default(), verbose: 0, sections: Vec::new() };
         let mut state = None;
         let mut defaults = Vec::new();
         let known = worker_options();
@@ -140,12 +153,14 @@ impl Reader<'_> {
             match name.as_str() {
                 "workers" => {}
                 "broker" => {
-                    config.broker = self.texts(value).map(|brokers| brokers.join(","));
-                    let parsed = config.broker.as_deref().map(zibrato_transport::parse_brokers);
+                    config.source.broker = self.texts(value).map(|brokers| brokers.join(","));
+                    let parsed = config.source.broker.as_deref().map(zibrato_transport::parse_brokers);
                     if let Some(Err(why)) = parsed {
                         self.problem(value.span().start, format!("failed to {why}"));
                     }
                 }
+                "key" => config.source.key = self.texts(value).map(|path| PathBuf::from(path.concat())),
+                "broker-key" => config.source.broker_key = self.texts(value).map(|paths| paths.join(",")),
                 "state" => state = self.texts(value).map(|path| PathBuf::from(path.concat())),
                 "verbose" => match value.get_ref().as_integer().and_then(|n| decimal(n).parse().ok()) {
                     Some(verbose) => config.verbose = verbose,
@@ -319,7 +334,7 @@ fn unheard(command: &clap::Command, pairs: &[Pair<'_>]) -> Vec<String> {
 fn worker_options() -> Vec<String> {
     let command = <zibrato_worker::Options as clap::Args>::augment_args(clap::Command::new("worker"));
     let names = command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_string);
-    names.filter(|name| !matches!(&**name, "broker" | "state" | "verbose" | "shard")).collect()
+    names.filter(|name| !COMMON.contains(&name.as_str()) && !matches!(&**name, "state" | "shard")).collect()
 }
 
 fn default_state() -> PathBuf {
@@ -380,6 +395,8 @@ mod tests {
     fn sections_become_command_lines() {
         let text = r#"
             broker = ["tcp://a", "tcp://b"]
+            key = "/etc/zibrato/workers.key_secret"
+            broker_key = ["a.key", "b.key"]
             state = "/var/lib/zibrato"
             flush = 30
             keep = ["web.*"]
@@ -395,15 +412,16 @@ mod tests {
             state = "/elsewhere"
         "#;
         let config = parse(Path::new("z.toml"), text).unwrap();
-        assert_eq!(config.broker.as_deref(), Some("tcp://a,tcp://b"));
-        let mut workers: Vec<_> =
-            config.sections.iter().map(|s| s.worker(config.broker.as_deref()).unwrap()).collect();
+        assert_eq!(config.source.broker.as_deref(), Some("tcp://a,tcp://b"));
+        let mut workers: Vec<_> = config.sections.iter().map(|s| s.worker(&config.source).unwrap()).collect();
         let options = workers.iter_mut().map(|worker| worker.options().clone()).collect::<Vec<_>>();
         assert_eq!(options[0].flush.as_secs_f64(), 0.5);
         assert_eq!(options[1].flush.as_secs_f64(), 30.0);
         assert_eq!(options[0].state.as_deref(), Some(Path::new("/var/lib/zibrato/librato")));
         assert_eq!(options[1].state.as_deref(), Some(Path::new("/elsewhere")));
         assert_eq!(options[1].levels.to_string(), "info,error");
+        assert_eq!(options[0].key.as_deref(), Some(Path::new("/etc/zibrato/workers.key_secret")));
+        assert_eq!(options[1].broker_key.as_deref(), Some("a.key,b.key"));
         assert_eq!((options[0].keep.len(), options[1].broker.as_str()), (1, "tcp://a,tcp://b"));
     }
 
@@ -411,7 +429,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_line_and_all_of_it() {
         let text = "flsh = 3\n\n[workers.librato]\nurl = \"ftp://x\"\nusrname = \"me\"\nkind-suffix = 1\n\
                     [workers.nosuch]\n[workers.\"a b\"]\nbackend = \"librato\"\n[workers.b]\nbackend = \"librato\"\n\
-                    broker = \"tcp://x\"\nkeep = [\"a{\"]\n";
+                    broker = \"tcp://x\"\nkey = \"k\"\nkeep = [\"a{\"]\n";
         let found = problems(text);
         let expected = [
             (1, "unknown key \"flsh\"; did you mean \"flush\"?"),
@@ -421,7 +439,8 @@ mod tests {
             (7, "there is no backend \"nosuch\""),
             (8, "only letters"),
             (12, "for all workers"),
-            (13, "a } is missing"),
+            (13, "key is for all workers"),
+            (14, "a } is missing"),
         ];
         for (line, why) in expected {
             assert!(
@@ -459,7 +478,7 @@ mod tests {
         let text = "outbox-limit = 0x1_0\n[workers.librato]\nflush = +0o17\n";
         assert_eq!(problems(text).len(), 1, "only decimal numbers have a sign");
         let config = parse(Path::new("z.toml"), &text.replace('+', "")).unwrap();
-        let mut worker = config.sections[0].worker(None).unwrap();
+        let mut worker = config.sections[0].worker(&Source::default()).unwrap();
         assert_eq!((worker.options().outbox_limit, worker.options().flush.as_secs()), (16, 15));
         assert!(problems("")[0].1.contains("no worker"));
     }

@@ -9,14 +9,14 @@ use tracing::Instrument;
 use zibrato_transport::Broker;
 use zibrato_worker::Subscription;
 
-use super::config::{Config, Section};
+use super::config::{Config, Section, Source};
 
 /// How long to wait before a worker that failed is started again.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Workers over one subscription.
 pub(crate) struct Shift {
-    broker: Option<String>,
+    source: Source,
     brokers: Vec<Broker>,
     subscription: Arc<Mutex<Subscription>>,
     workers: Vec<Worker>,
@@ -39,9 +39,14 @@ impl Needs {
         let mut brokers = Vec::new();
         let mut topics: Vec<String> = Vec::new();
         for section in &config.sections {
-            let mut worker = section.worker(config.broker.as_deref())?;
+            let mut worker = section.worker(&config.source)?;
             let options = worker.options();
+            // Warned of once, where the first worker is looked at.
+            let first = brokers.is_empty();
             brokers = options.brokers().map_err(|why| why.to_string())?;
+            if first {
+                options.warn_of_security(&brokers);
+            }
             topics.extend(options.levels.topics());
         }
         // The empty one has all others in it.
@@ -58,7 +63,7 @@ impl Shift {
     pub(crate) fn begin(config: Config) -> Result<Shift, String> {
         let Needs { brokers, topics } = Needs::of(&config)?;
         let subscription = Arc::new(Mutex::new(Subscription::start(&brokers, &topics)));
-        let mut shift = Shift { broker: config.broker, brokers, subscription, workers: Vec::new() };
+        let mut shift = Shift { source: config.source, brokers, subscription, workers: Vec::new() };
         config.sections.into_iter().for_each(|section| shift.start(section));
         Ok(shift)
     }
@@ -67,14 +72,15 @@ impl Shift {
         let section = Arc::new(section);
         let (stop, stopped) = watch::channel(false);
         let span = tracing::error_span!("worker", name = section.name);
-        let keep = keep(section.clone(), self.broker.clone(), self.subscription.clone(), stopped);
+        let keep = keep(section.clone(), self.source.clone(), self.subscription.clone(), stopped);
         self.workers.push(Worker { section, stop, task: tokio::spawn(keep.instrument(span)) });
     }
 
     /// Goes on with another file: workers of which nothing has changed do not notice.
     pub(crate) async fn change(&mut self, config: Config) -> Result<(), String> {
         let Needs { brokers, topics } = Needs::of(&config)?;
-        let moves = brokers != self.brokers;
+        let keys = |brokers: &[Broker]| brokers.iter().map(|b| b.security().clone()).collect::<Vec<_>>();
+        let moves = brokers != self.brokers || keys(&brokers) != keys(&self.brokers);
         let same = |worker: &Worker, section: &Section| {
             !moves && worker.section.name == section.name && worker.section.is_same(section)
         };
@@ -90,7 +96,7 @@ impl Shift {
         } else {
             self.subscription.lock().unwrap_or_else(PoisonError::into_inner).set_topics(&topics);
         }
-        (self.broker, self.brokers) = (config.broker, brokers);
+        (self.source, self.brokers) = (config.source, brokers);
         let new: Vec<Section> = config
             .sections
             .into_iter()
@@ -121,12 +127,12 @@ async fn end_all(workers: Vec<Worker>) {
 /// Runs a worker until it is stopped, again and again where it fails.
 async fn keep(
     section: Arc<Section>,
-    broker: Option<String>,
+    source: Source,
     subscription: Arc<Mutex<Subscription>>,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
-        let work = once(section.clone(), broker.clone(), subscription.clone(), stopped.clone());
+        let work = once(section.clone(), source.clone(), subscription.clone(), stopped.clone());
         let failed = match caught(work).await {
             Ok(()) => return,
             Err(why) => why,
@@ -147,11 +153,11 @@ async fn caught(work: impl Future<Output = Result<(), String>> + Send + 'static)
 
 async fn once(
     section: Arc<Section>,
-    broker: Option<String>,
+    source: Source,
     subscription: Arc<Mutex<Subscription>>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), String> {
-    let worker = section.worker(broker.as_deref())?;
+    let worker = section.worker(&source)?;
     let tap = subscription.lock().unwrap_or_else(PoisonError::into_inner).tap();
     let stop = Box::pin(async move {
         // Without a sender there is nobody left to work for.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use zibrato_core::level::Levels;
 use zibrato_core::limits;
 use zibrato_core::trace::Patterns;
-use zibrato_transport::{Broker, parse_brokers};
+use zibrato_transport::{Broker, KeyFiles, parse_brokers};
 
 use super::guard::Guard;
 use super::say;
@@ -15,6 +15,8 @@ use super::say;
 /// | method | environment | default |
 /// |---|---|---|
 /// | [`broker`](Builder::broker) | `ZIBRATO_BROKER` | `tcp://127.0.0.1:5550` |
+/// | [`key`](Builder::key) (feature `curve`) | `ZIBRATO_KEY` (a file) | none: not encrypted |
+/// | [`broker_key`](Builder::broker_key) (feature `curve`) | `ZIBRATO_BROKER_KEY` (files) | none |
 /// | [`levels`](Builder::levels) | `ZIBRATO_LEVELS` | `*` |
 /// | [`interval`](Builder::interval) | `ZIBRATO_INTERVAL` (seconds) | 1 s |
 /// | [`source`](Builder::source) | `ZIBRATO_SOURCE` | the host's name |
@@ -33,6 +35,7 @@ use super::say;
 #[must_use = "nothing is sent before `install`"]
 pub struct Builder {
     broker: String,
+    keys: KeyFiles,
     levels: String,
     interval: Duration,
     source: Option<String>,
@@ -68,6 +71,7 @@ pub(super) struct Settings {
 pub fn builder() -> Builder {
     Builder {
         broker: "tcp://127.0.0.1".into(),
+        keys: KeyFiles::default(),
         levels: "*".into(),
         interval: Duration::from_secs(1),
         source: None,
@@ -85,6 +89,20 @@ impl Builder {
     /// One broker, `tcp://HOST[:PORT]`, or several with commas between: every frame goes to all of them.
     pub fn broker(mut self, broker: impl Into<String>) -> Self {
         self.broker = broker.into();
+        self
+    }
+
+    /// The program's own key, the file `NAME.key_secret` that `zibrato keys new` has made: connections to brokers are
+    /// then encrypted by CURVE, and each end proves who it is. Needs the feature `curve`, without which
+    /// [`install`](Builder::install) refuses keys, and [`broker_key`](Builder::broker_key).
+    pub fn key(mut self, file: impl Into<PathBuf>) -> Self {
+        self.keys.key = Some(file.into());
+        self
+    }
+
+    /// The brokers' public keys, files `NAME.key` with commas between: one for all brokers, or one for each.
+    pub fn broker_key(mut self, files: impl Into<String>) -> Self {
+        self.keys.broker_key = Some(files.into());
         self
     }
 
@@ -176,6 +194,13 @@ impl Builder {
             }
         };
         let broker = environment("ZIBRATO_BROKER").unwrap_or(self.broker);
+        let mut brokers = parse_brokers(&broker).map_err(|e| bad("ZIBRATO_BROKER", e.to_string()))?;
+        let keys = KeyFiles {
+            key: environment("ZIBRATO_KEY").map(PathBuf::from).or(self.keys.key),
+            broker_key: environment("ZIBRATO_BROKER_KEY").or(self.keys.broker_key),
+        };
+        keys.secure(&mut brokers).map_err(|e| bad("ZIBRATO_KEY", e.to_string()))?;
+        keys.warnings(&brokers).iter().for_each(|warning| say(format_args!("{warning}")));
         let levels = environment("ZIBRATO_LEVELS").unwrap_or(self.levels);
         let source = environment("ZIBRATO_SOURCE").or(self.source).unwrap_or_else(host_name);
         limits::check_name(&source).map_err(|e| bad("ZIBRATO_SOURCE", format!("{source:?}: {e}")))?;
@@ -200,7 +225,7 @@ impl Builder {
             ));
         }
         Ok(Settings {
-            brokers: parse_brokers(&broker).map_err(|e| bad("ZIBRATO_BROKER", e.to_string()))?,
+            brokers,
             levels: levels
                 .parse()
                 .map_err(|e: zibrato_core::level::BadLevels| bad("ZIBRATO_LEVELS", e.to_string()))?,
@@ -291,6 +316,20 @@ mod tests {
         assert!(settings(builder(), Some("1")));
         assert!(settings(builder().process_metrics(true), None));
         assert!(!settings(builder().process_metrics(true), Some("0")));
+    }
+
+    #[test]
+    fn keys_are_used_or_refused() {
+        let bad = builder().key("/no/such/own").broker_key("/no/such/broker").settings(|_| None);
+        let why = bad.unwrap_err().to_string();
+        // Whether keys can be used is the transport's feature, which others may have switched on.
+        let expected = ["read key /no/such/own: ", "without the feature `curve`"];
+        assert!(
+            why.starts_with("understand ZIBRATO_KEY: ") && expected.iter().any(|e| why.contains(e)),
+            "{why}"
+        );
+        let environment = |name: &str| (name == "ZIBRATO_BROKER_KEY").then(|| "/a/key".to_string());
+        assert!(builder().settings(environment).is_err(), "half of the keys is as wrong as a wrong one");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use zibrato_core::frame::{Frame, InstanceId, decode};
 use zibrato_core::{clock, level};
-use zibrato_transport::{BadBroker, parse_brokers};
+pub use zibrato_transport::{BadKeys, Broker, KeyFiles};
 
 use super::hand_over::{HandOver, Parcel};
 use super::say;
@@ -167,17 +167,14 @@ pub struct Delivered {
     pub left: usize,
 }
 
-/// Delivers what is spilled in a directory to the brokers of `tcp://HOST[:PORT],…`, within `deadline`.
-///
-/// # Errors
-/// When the brokers' addresses cannot be understood.
-pub async fn deliver(directory: &Path, brokers: &str, deadline: Duration) -> Result<Delivered, BadBroker> {
-    let brokers = parse_brokers(brokers)?;
+/// Delivers what is spilled in a directory to the brokers, within `deadline`. A [`Broker`] is made of its address, and
+/// [`KeyFiles`] give it keys.
+pub async fn deliver(directory: &Path, brokers: &[Broker], deadline: Duration) -> Delivered {
     let files = read(directory);
     if files.is_empty() {
-        return Ok(Delivered::default());
+        return Delivered::default();
     }
-    let mut hand_over = HandOver::start(&brokers);
+    let mut hand_over = HandOver::start(brokers);
     files.iter().for_each(|file| hand_over.add(file.parcels()));
     hand_over.until(Instant::now() + deadline, HandOver::is_done).await;
     let mut done = Delivered::default();
@@ -190,7 +187,7 @@ pub async fn deliver(directory: &Path, brokers: &str, deadline: Duration) -> Res
         }
     }
     hand_over.close(Duration::from_millis(100)).await;
-    Ok(done)
+    done
 }
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ struct Sender<'a> {
     journal_dropped: u64,
     brokers: Vec<Broker>,
     pushes: Vec<Push>,
+    /// Of which brokers it was said that they or their connections were refused, since they were connected last.
+    said_refused: Vec<bool>,
     /// Carries what must not be lost, and is only there while there is something of that kind.
     hand_over: Option<HandOver>,
     /// Spilled files under way, by what is still to be acknowledged of them.
@@ -89,6 +91,7 @@ impl<'a> Sender<'a> {
             journal: Journal::new(&settings.source, EVENTS),
             journal_dropped: 0,
             pushes: settings.brokers.iter().map(Push::start).collect(),
+            said_refused: vec![false; settings.brokers.len()],
             brokers: settings.brokers,
             hand_over: None,
             spilled: HashMap::new(),
@@ -176,12 +179,23 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn post(&self) {
+    fn post(&mut self) {
         let stats: Vec<_> = self.pushes.iter().map(Push::stats).collect();
         self.board.sent.store(stats.iter().map(|s| s.sent).sum(), Relaxed);
         self.board.dropped.store(stats.iter().map(|s| s.dropped).sum(), Relaxed);
         let brokers = self.brokers.iter().zip(&stats).map(|(b, s)| (b.to_string(), s.connected)).collect();
         *self.board.brokers.lock().unwrap_or_else(PoisonError::into_inner) = brokers;
+        for ((push, stats), said) in self.pushes.iter().zip(&stats).zip(&mut self.said_refused) {
+            if stats.connected {
+                *said = false;
+            } else if stats.refused > 0
+                && !*said
+                && let Some(trouble) = push.trouble()
+            {
+                *said = true;
+                say(format_args!("failed to {trouble}"));
+            }
+        }
     }
 
     fn hand_over(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
