@@ -14,7 +14,9 @@ pub(crate) fn check() -> Result<Done, Failure> {
     run(&mut command(&python, [folder.join("test_clients.py")]))?;
     run(&mut cargo(["build", "--package", "zibrato-broker", "--bin", "zibrato-broker"]))?;
     let broker = target().join("debug").join(format!("zibrato-broker{}", std::env::consts::EXE_SUFFIX));
-    run(command(&python, [folder.join("test_clients.py")]).env("ZIBRATO_BROKER_PROGRAM", broker))?;
+    for test in [folder.join("test_clients.py"), root().join("zibrato-broker/tests/secure.py")] {
+        run(command(&python, [test]).env("ZIBRATO_BROKER_PROGRAM", &broker))?;
+    }
     Ok(Done::Passed)
 }
 

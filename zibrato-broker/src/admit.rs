@@ -16,6 +16,10 @@ pub(crate) type Reason = &'static str;
 pub(crate) const PARTS: Reason = "parts";
 pub(crate) const TOPIC: Reason = "topic";
 pub(crate) const FORGOTTEN: Reason = "forgotten";
+/// The sender may not use that level.
+pub(crate) const LEVEL: Reason = "level";
+/// The sender has sent more than it may in a second.
+pub(crate) const RATE: Reason = "rate";
 
 pub(crate) fn admit<'a>(topic: &'a [u8], frame: &'a [u8]) -> Result<Admitted<'a>, Reason> {
     let level = level::of_topic(topic).ok_or(TOPIC)?;

@@ -13,11 +13,11 @@ use zibrato_core::frame::InstanceId;
 use zibrato_core::level;
 use zibrato_core::limits;
 
-use crate::admit::{FORGOTTEN, admit};
+use crate::admit::{FORGOTTEN, LEVEL, RATE, admit};
 use crate::info;
 use crate::intake::{MOST_PARTS, SLACK, own_run};
 use crate::keep::{Effect, Handed, Taken};
-use crate::net::{Batch, Item, Peer, QueueLimits, Run, Service, Why, WireLimits};
+use crate::net::{Batch, Item, Peer, QueueLimits, Run, Service, Who, Why, WireLimits};
 use crate::shared::{Shared, add};
 use crate::store::Written;
 use crate::trace;
@@ -27,6 +27,8 @@ const ANSWERS: usize = 64;
 const ANSWERS_EACH: usize = 4;
 /// Acknowledgements that may wait for the disk; whoever is not acknowledged hands over again.
 const WAITING: usize = 100_000;
+/// Refusals of what was understood, which are counted by their own names.
+const REASONS: [&str; 4] = [LEVEL, RATE, "may_not_send", "may_not_receive"];
 /// An asker who takes nothing for this long gets no more of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -69,6 +71,10 @@ impl Service for Asked {
         QueueLimits { messages: 1024, bytes: 4 << 20 }
     }
 
+    fn refuses(&self, _: &Who) -> Option<Why> {
+        None
+    }
+
     fn hello(&self, _: &Arc<Peer>) {}
 
     fn take(&self, peer: &Arc<Peer>, batch: &Batch<'_>) -> Result<(), Why> {
@@ -100,7 +106,9 @@ impl Asked {
     }
 
     fn serve(&self, from: &Arc<Peer>, parts: &[&[u8]]) {
+        let may_receive = from.who.may_receive();
         let why = match Message::decode(parts) {
+            Ok(Message::Ask { .. } | Message::Info { .. }) if !may_receive => "may_not_receive",
             Ok(Message::Hand { topic, frame }) => match self.hand(from, &topic, frame) {
                 Ok(()) => return,
                 Err(why) => why,
@@ -115,7 +123,8 @@ impl Asked {
             Ok(_) => "this message is one that only the broker sends",
             Err(_) => "message not understood",
         };
-        self.shared.refusals.count_of("ask", "ask", from.who(), why);
+        let reason = if REASONS.contains(&why) { why } else { "ask" };
+        self.shared.refusals.count_of("ask", reason, from.who(), why);
         reply(from, &Message::Refused { why: why.into() });
     }
 
@@ -123,6 +132,15 @@ impl Asked {
         let shared = &*self.shared;
         let frame = Bytes::from(frame);
         let admitted = admit(topic, &frame)?;
+        if !from.who.may_send() {
+            return Err("may_not_send");
+        }
+        if !from.who.may_use(admitted.level) {
+            return Err(LEVEL);
+        }
+        if !from.who.may_send_now(frame.len(), shared.clock.now()) {
+            return Err(RATE);
+        }
         add(&shared.counters.frames_in, 1);
         add(&shared.counters.bytes_in, frame.len() as u64);
         let (instance, sequence) = (admitted.head.instance, admitted.head.sequence);
@@ -272,7 +290,10 @@ fn reply(to: &Peer, message: &Message) {
 }
 
 async fn answer(shared: &Shared, to: &Peer, id: u64, levels: &[String], cursor: Option<Cursor>) {
-    let (kept, cursor) = shared.keep().answer(levels, cursor);
+    let (mut kept, cursor) = shared.keep().answer(levels, cursor);
+    if let Some(allowed) = to.who.levels() {
+        kept.retain(|kept| allowed.contains(&kept.level));
+    }
     let count = kept.len() as u64;
     let send = |run| async {
         // Gone, or not reading: whoever still lives asks again.

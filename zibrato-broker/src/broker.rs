@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::gateway::Legacy;
 use crate::intake::Intake;
 use crate::keep::{Effect, Keep};
-use crate::net::{Fanout, Links, Listener, Net, Pool, QueueLimits, address};
+use crate::net::{Fanout, Guard, Links, Listener, Net, Pool, QueueLimits, Rates, address};
 use crate::publishing::Publishing;
 use crate::refusals::Refusals;
 use crate::shared::{Shared, add};
@@ -73,6 +73,10 @@ impl Broker {
     /// # Errors
     /// When a port is taken or the state file cannot be used.
     pub async fn bind(config: Config) -> Result<Broker, Error> {
+        let ConnectionLimits { frames_per_second: frames, bytes_per_second: bytes, .. } = config.connections;
+        let guard = Guard::new(config.keys.clone(), config.allow.clone(), Rates { frames, bytes })?;
+        let guard = Arc::new(guard);
+        check_protection(&config).await?;
         let clock = Clock::start();
         let boot = zibrato_core::frame::InstanceId::random().0;
         let (told, written) = mpsc::unbounded_channel();
@@ -119,7 +123,7 @@ impl Broker {
         };
         let refusals = Arc::<Refusals>::default();
         let links = Links::new(config.connections, refusals.clone());
-        let net = Net { links, pool: Pool::new(config.connections.outgoing_bytes), refusals };
+        let net = Net { links, pool: Pool::new(config.connections.outgoing_bytes), refusals, guard };
         let shared = Arc::new(Shared::new(keep, boot, clock, net, writer, liveness.clone()));
         add(&shared.counters.damaged, damaged);
         add(&shared.counters.unreadable, unreadable);
@@ -145,7 +149,8 @@ impl Broker {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Broker { shared, addresses, horizon, ports, legacy, written } = self;
         let Addresses { push, publish, ask, .. } = &addresses;
-        tracing::info!(%push, %publish, %ask, durable = shared.durable, "broker listens");
+        let is_encrypted = shared.net.guard.is_secure();
+        tracing::info!(%push, %publish, %ask, durable = shared.durable, encrypted = is_encrypted, "broker listens");
         if let (Some(from), Some(to)) = (&addresses.legacy_in, &addresses.legacy_out) {
             tracing::info!(%from, %to, "legacy gateway listens");
         }
@@ -156,6 +161,8 @@ impl Broker {
         let (stop_going, going_stopped) = stop::channel();
         let net = shared.net.clone();
         let asked = Arc::new(Asked::new(shared.clone()));
+        #[cfg(unix)]
+        making.spawn(on_hup(shared.clone(), making_stopped.clone()));
         coming.spawn(ports.push.run(net.clone(), Arc::new(Intake(shared.clone())), coming_stopped.clone()));
         making.spawn(pulse::run(shared.clone(), horizon, making_stopped.clone()));
         going.spawn(ports.ask.run(net.clone(), asked.clone(), going_stopped.clone()));
@@ -257,6 +264,45 @@ pub(crate) fn restore(keep: &mut Keep, loaded: Loaded, now: u64) -> u64 {
         tracing::info!(frames, instances = keep.instances(), "took up what is in the state file");
     }
     bad
+}
+
+/// Refuses to let in the world by mistake.
+async fn check_protection(config: &Config) -> Result<(), Error> {
+    if config.keys.is_some() {
+        return Ok(());
+    }
+    let host = config.listen.trim_matches(['[', ']']);
+    let addresses = tokio::net::lookup_host((host, config.port))
+        .await
+        .map_err(|source| Error::Listen { address: address(&config.listen, config.port), source })?;
+    let Some(address) = addresses.map(|a| a.ip().to_canonical()).find(|ip| !ip.is_loopback()) else {
+        return Ok(());
+    };
+    if !config.insecure {
+        return Err(Error::Unprotected { address: address.to_string() });
+    }
+    tracing::warn!(%address, "listens beyond this host without keys: whoever reaches it can send and read");
+    Ok(())
+}
+
+/// Reads the allowed identities again at every HUP.
+#[cfg(unix)]
+async fn on_hup(shared: Arc<Shared>, mut stop: stop::Stop) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hup = match signal(SignalKind::hangup()) {
+        Ok(hup) => hup,
+        Err(error) => {
+            tracing::warn!("failed to handle HUP: {error}");
+            return stop.stopped().await;
+        }
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            _ = hup.recv() => shared.read_allowed(),
+        }
+    }
 }
 
 /// Whether another port may help.

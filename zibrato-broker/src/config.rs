@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use zibrato_keys::KeyPair;
+
 use crate::keep::Limits;
 
 /// How a broker is set up.
@@ -16,6 +18,14 @@ pub struct Config {
     pub legacy_port: Option<u16>,
     /// How much is kept, and for how long.
     pub limits: Limits,
+    /// The broker's key pair: with it all connections are encrypted and authenticated (CURVE, RFC 26). `None` (the
+    /// default) is neither.
+    pub keys: Option<KeyPair>,
+    /// The file of identities that are let in, read again when it changes; see [`zibrato_keys::Allowed`]. `None` (the
+    /// default) lets in everybody, with [`keys`](Self::keys) everybody who knows the public one of them.
+    pub allow: Option<PathBuf>,
+    /// Whether to listen beyond loopback without keys; false by default.
+    pub insecure: bool,
     /// How much peers may make the broker hold.
     pub connections: ConnectionLimits,
     /// How long to listen on the other ports before the in port is opened, so that subscribers are back
@@ -31,6 +41,9 @@ impl Default for Config {
             state: None,
             legacy_port: None,
             limits: Limits::default(),
+            keys: None,
+            allow: None,
+            insecure: false,
             connections: ConnectionLimits::default(),
             head_start: Duration::from_millis(400),
         }
@@ -66,6 +79,11 @@ pub struct ConnectionLimits {
     pub message_time: Duration,
     /// Most subscriptions of one connection; 1024 by default.
     pub subscriptions: usize,
+    /// Most frames a second of one identity, or of one address where there are none; what is beyond is dropped. `None`
+    /// (the default) is no limit.
+    pub frames_per_second: Option<u64>,
+    /// Most bytes of frames a second, likewise.
+    pub bytes_per_second: Option<u64>,
 }
 
 impl Default for ConnectionLimits {
@@ -82,6 +100,8 @@ impl Default for ConnectionLimits {
             incoming_bytes: 256 << 20,
             message_time: Duration::from_secs(60),
             subscriptions: 1024,
+            frames_per_second: None,
+            bytes_per_second: None,
         }
     }
 }

@@ -34,6 +34,13 @@ pub enum Error {
     Failed,
     /// The admin port cannot be served.
     Admin(zibrato_admin::Error),
+    /// Other hosts could connect, and nothing is encrypted.
+    Unprotected {
+        /// The address.
+        address: String,
+    },
+    /// The keys or the allowed identities cannot be read.
+    Keys(zibrato_keys::Error),
     /// The signal handlers or the runtime cannot be set up.
     Setup(std::io::Error),
 }
@@ -68,6 +75,14 @@ impl std::fmt::Display for Error {
                 "find a state directory: neither HOME nor XDG_STATE_HOME is set; use --state DIR, or none",
             ),
             Error::Failed => f.write_str("go on: a part of the broker ended by itself, the log says why"),
+            Error::Unprotected { address } => {
+                write!(
+                    f,
+                    "listen on {address}: whoever reaches it could send and read; --keys and --allow let in whom you \
+                     name, --insecure everybody"
+                )
+            }
+            Error::Keys(source) => source.fmt(f),
             Error::Admin(source) => source.fmt(f),
             Error::Setup(source) => write!(f, "set up the process: {source}"),
         }
@@ -79,6 +94,7 @@ impl std::error::Error for Error {
         match self {
             Error::Listen { source, .. } => Some(source),
             Error::State { source, .. } => Some(&**source),
+            Error::Keys(source) => Some(source),
             Error::Admin(source) => source.source(),
             Error::Setup(source) => Some(source),
             _ => None,

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use omq_proto::SocketType;
 use tokio::time::MissedTickBehavior;
 
+use crate::admit::{LEVEL, RATE};
 use crate::intake::{MOST_PARTS, SLACK};
 use crate::legacy::{Gateway, parse};
 use crate::net::{
-    Batch, Fanout, Item, Peer, QueueLimits, Run, Service, Why, WireLimits, join, subscribe_all,
+    Batch, Fanout, Item, Peer, QueueLimits, Run, Service, Who, Why, WireLimits, join, subscribe_all,
 };
 use crate::shared::{Shared, add};
 use crate::stop::Stop;
@@ -55,19 +56,31 @@ impl Legacy {
         }
     }
 
-    fn take_line(&self, gateway: &mut Gateway, peer: &Peer, parts: &[&[u8]]) {
+    /// Counts a line; false if it may not be passed on either.
+    fn take_line(&self, gateway: &mut Gateway, peer: &Peer, parts: &[&[u8]]) -> bool {
         add(&self.shared.counters.lines_in, 1);
         let refuse = |reason, detail: std::fmt::Arguments<'_>| {
             self.shared.refusals.count_of("legacy", reason, peer.who(), detail);
         };
         let [line] = parts else {
-            return refuse("parts", format_args!("a line of the old protocol has one part"));
+            refuse("parts", format_args!("a line of the old protocol has one part"));
+            return peer.who.may_use_all();
         };
-        let taken = parse(line).and_then(|line| gateway.take(&line, self.shared.clock.now()));
+        let now = self.shared.clock.now();
+        if !peer.who.may_see(line) {
+            refuse(LEVEL, format_args!("a line of a level that is not allowed"));
+            return false;
+        }
+        if !peer.who.may_send_now(line.len(), now) {
+            refuse(RATE, format_args!("more than it may send"));
+            return false;
+        }
+        let taken = parse(line).and_then(|line| gateway.take(&line, now));
         if let Err(why) = taken {
             let start = &line[..line.len().min(100)];
             refuse(why.reason(), format_args!("{why}: {:?}", start.escape_ascii().to_string()));
         }
+        true
     }
 
     fn gateway(&self) -> MutexGuard<'_, Gateway> {
@@ -93,6 +106,10 @@ impl Service for Legacy {
         QueueLimits { messages: 0, bytes: 0 }
     }
 
+    fn refuses(&self, who: &Who) -> Option<Why> {
+        (!who.may_send()).then_some("may_not_send")
+    }
+
     fn hello(&self, peer: &Arc<Peer>) {
         subscribe_all(peer);
     }
@@ -106,7 +123,9 @@ impl Service for Legacy {
             let Item::Message { wire: place, parts, is_mixed } = item else { continue };
             let ranges = &batch.parts[parts.clone()];
             let parts: Vec<&[u8]> = ranges.iter().map(|p| &batch.bytes[p.clone()]).collect();
-            self.take_line(&mut gateway, peer, &parts);
+            if !self.take_line(&mut gateway, peer, &parts) {
+                continue;
+            }
             let bytes = if *is_mixed {
                 let mut bytes = Vec::new();
                 join(&mut bytes, parts.iter().copied());

@@ -63,6 +63,8 @@ pub(crate) fn json(shared: &Shared) -> String {
         "instance": shared.instance.to_string(),
         "uptime_s": seconds(now - shared.clock.started_at()),
         "durable": shared.durable,
+        "encrypted": net.guard.is_secure(),
+        "allowed_failures": counters.bad_allowed.load(Relaxed),
         "instances": keep.instances(),
         "slots": keep.slots(),
         "kept_bytes": keep.bytes(),

@@ -8,9 +8,9 @@ use omq_proto::SocketType;
 use zibrato_core::level;
 use zibrato_core::limits;
 
-use crate::admit::{FORGOTTEN, PARTS, admit};
+use crate::admit::{FORGOTTEN, LEVEL, PARTS, RATE, admit};
 use crate::keep::Taken;
-use crate::net::{Batch, Item, Peer, QueueLimits, Run, Service, Why, WireLimits, join};
+use crate::net::{Batch, Item, Peer, QueueLimits, Run, Service, Who, Why, WireLimits, join};
 use crate::shared::{Shared, add};
 use crate::trace;
 
@@ -50,6 +50,10 @@ impl Service for Intake {
         QueueLimits { messages: 0, bytes: 0 }
     }
 
+    fn refuses(&self, who: &Who) -> Option<Why> {
+        (!who.may_send()).then_some("may_not_send")
+    }
+
     fn hello(&self, _: &Arc<Peer>) {}
 
     /// Keeps and publishes what is sound.
@@ -67,6 +71,14 @@ impl Service for Intake {
                     return None;
                 };
                 match admit(&batch.bytes[topic.clone()], &batch.bytes[frame.clone()]) {
+                    Ok(admitted) if !peer.who.may_use(admitted.level) => {
+                        shared.refusals.count_of("in", LEVEL, peer.who(), admitted.level);
+                        None
+                    }
+                    Ok(_) if !peer.who.may_send_now(frame.len(), now) => {
+                        shared.refusals.count_of("in", RATE, peer.who(), "more than it may send");
+                        None
+                    }
                     Ok(admitted) => Some((admitted, wire, topic, frame, *is_mixed)),
                     Err(reason) => {
                         let start = &batch.bytes[topic.start..topic.end.min(topic.start + 100)];

@@ -45,5 +45,5 @@ pub use broker::{Addresses, Broker, run};
 pub use config::{Config, ConnectionLimits};
 pub use error::Error;
 pub use metrics::METRICS;
-pub use options::Options;
+pub use options::{LimitOptions, Options};
 pub use program::{main_with, stop_signal};

@@ -1,6 +1,7 @@
 /// The broker's own metrics, as it tells them at level `zibrato` and on its admin port: what each of them means.
 pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.broker.acks", "Last and retired sets acknowledged to who handed them over"),
+    ("zibrato.broker.allowed.failures", "Files of allowed identities that could not be used"),
     ("zibrato.broker.answers.broken", "Answers given up because the asker did not take them"),
     ("zibrato.broker.asks", "Questions of workers and tools"),
     ("zibrato.broker.asks.frames", "Frames sent in answer to questions"),

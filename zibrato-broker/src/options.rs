@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Config;
+use zibrato_keys::KeyPair;
+
+use crate::config::{Config, ConnectionLimits};
 use crate::error::Error;
 use crate::keep::Limits;
 
@@ -38,6 +40,23 @@ pub struct Options {
     #[arg(long, env = "ZIBRATO_MAX_SLOTS", default_value_t = Limits::default().slots)]
     pub max_slots: usize,
 
+    /// The broker's own keys, NAME.key_secret as `zibrato keys new` makes it: all connections are encrypted, and only
+    /// identities of --allow are let in.
+    #[arg(long, env = "ZIBRATO_KEYS", value_name = "FILE", requires = "allow")]
+    pub keys: Option<PathBuf>,
+
+    /// The file of allowed identities; it is read again when it changes, and on HUP.
+    #[arg(long, env = "ZIBRATO_ALLOW", value_name = "FILE", requires = "keys")]
+    pub allow: Option<PathBuf>,
+
+    /// Listen beyond loopback without keys: whoever reaches the ports can send and read.
+    #[arg(long, env = "ZIBRATO_INSECURE", conflicts_with = "keys")]
+    pub insecure: bool,
+
+    /// How much peers may make the broker hold.
+    #[command(flatten, next_help_heading = "Limits")]
+    pub limits: LimitOptions,
+
     /// The admin port.
     #[command(flatten)]
     pub admin: zibrato_admin::Options,
@@ -47,11 +66,78 @@ pub struct Options {
     pub verbose: u8,
 }
 
+/// What peers may make the broker hold; see [`ConnectionLimits`].
+#[derive(Debug, Clone, clap::Args)]
+pub struct LimitOptions {
+    /// Most connections to all ports together.
+    #[arg(long, env = "ZIBRATO_MAX_CONNECTIONS", default_value_t = ConnectionLimits::default().connections)]
+    pub max_connections: usize,
+
+    /// Most connections of one address.
+    #[arg(long, env = "ZIBRATO_MAX_PER_ADDRESS", default_value_t = ConnectionLimits::default().per_address)]
+    pub max_per_address: usize,
+
+    /// Most connections of one identity.
+    #[arg(long, env = "ZIBRATO_MAX_PER_IDENTITY", default_value_t = ConnectionLimits::default().per_identity)]
+    pub max_per_identity: usize,
+
+    /// Most handshakes that are not done yet; the oldest makes room.
+    #[arg(long, env = "ZIBRATO_MAX_HANDSHAKES", default_value_t = ConnectionLimits::default().handshakes)]
+    pub max_handshakes: usize,
+
+    /// How long a handshake may take.
+    #[arg(long, env = "ZIBRATO_HANDSHAKE_TIME", default_value = "5s", value_parser = duration)]
+    pub handshake_time: Duration,
+
+    /// Most subscriptions of one connection.
+    #[arg(long, env = "ZIBRATO_MAX_SUBSCRIPTIONS", default_value_t = ConnectionLimits::default().subscriptions)]
+    pub max_subscriptions: usize,
+
+    /// Most bytes that wait for one subscriber; a slower one misses messages.
+    #[arg(long, env = "ZIBRATO_MAX_BEHIND", default_value = "16M", value_parser = bytes)]
+    pub max_behind: usize,
+
+    /// Most bytes that wait for all peers together.
+    #[arg(long, env = "ZIBRATO_MAX_OUTGOING", default_value = "256M", value_parser = bytes)]
+    pub max_outgoing: usize,
+
+    /// Most bytes of messages that have not come whole yet.
+    #[arg(long, env = "ZIBRATO_MAX_INCOMING", default_value = "256M", value_parser = bytes)]
+    pub max_incoming: usize,
+
+    /// Most frames a second of one identity, or one address without keys.
+    #[arg(long, env = "ZIBRATO_MAX_FRAMES_PER_SECOND", value_name = "FRAMES")]
+    pub max_frames_per_second: Option<u64>,
+
+    /// Most bytes of frames a second, likewise: a number, also with K, M or G.
+    #[arg(long, env = "ZIBRATO_MAX_BYTES_PER_SECOND", value_name = "BYTES", value_parser = bytes)]
+    pub max_bytes_per_second: Option<usize>,
+}
+
+impl LimitOptions {
+    fn connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            handshake: self.handshake_time,
+            handshakes: self.max_handshakes,
+            connections: self.max_connections,
+            per_address: self.max_per_address,
+            per_identity: self.max_per_identity,
+            behind_bytes: self.max_behind,
+            outgoing_bytes: self.max_outgoing,
+            incoming_bytes: self.max_incoming,
+            subscriptions: self.max_subscriptions,
+            frames_per_second: self.max_frames_per_second,
+            bytes_per_second: self.max_bytes_per_second.map(|n| n as u64),
+            ..ConnectionLimits::default()
+        }
+    }
+}
+
 impl Options {
     /// The configuration that the options stand for.
     ///
     /// # Errors
-    /// When no state directory is given and none can be derived from the environment.
+    /// When no state directory is given and none can be derived from the environment, or the keys cannot be read.
     pub fn config(&self) -> Result<Config, Error> {
         let state = match &self.state {
             Some(directory) if directory.as_os_str() == "none" => None,
@@ -70,6 +156,10 @@ impl Options {
             state,
             legacy_port: self.legacy_port,
             limits,
+            keys: self.keys.as_deref().map(KeyPair::read).transpose().map_err(Error::Keys)?,
+            allow: self.allow.clone(),
+            insecure: self.insecure,
+            connections: self.limits.connections(),
             ..Config::default()
         })
     }

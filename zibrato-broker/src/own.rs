@@ -47,6 +47,7 @@ pub(crate) fn rows(shared: &Shared) -> Vec<Row> {
     rows.counter("acks", Tags::none(), counters.acks.load(Relaxed));
     rows.counter("asks", Tags::none(), counters.asks.load(Relaxed));
     rows.counter("asks.frames", Tags::none(), counters.answered.load(Relaxed));
+    rows.counter("allowed.failures", Tags::none(), counters.bad_allowed.load(Relaxed));
     rows.counter("answers.broken", Tags::none(), counters.broken.load(Relaxed));
     rows.counter("state.damaged", Tags::none(), counters.damaged.load(Relaxed));
     rows.counter("state.unreadable", Tags::none(), counters.unreadable.load(Relaxed));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use omq_proto::SocketType;
 
 use crate::intake::SLACK;
-use crate::net::{Batch, Fanout, Peer, QueueLimits, Service, Why, WireLimits};
+use crate::net::{Batch, Fanout, Peer, QueueLimits, Service, Who, Why, WireLimits};
 use crate::refusals::Refusals;
 
 /// A publishing port.
@@ -32,6 +32,10 @@ impl Service for Publishing {
 
     fn queue(&self) -> QueueLimits {
         self.queue
+    }
+
+    fn refuses(&self, who: &Who) -> Option<Why> {
+        (!who.may_receive()).then_some("may_not_receive")
     }
 
     fn hello(&self, peer: &Arc<Peer>) {

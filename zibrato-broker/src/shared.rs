@@ -34,6 +34,8 @@ pub(crate) struct Counters {
     pub(crate) lines_in: AtomicU64,
     /// Frames of which the rows were decoded, because some are marked for tracing.
     pub(crate) traced: AtomicU64,
+    /// Files of allowed identities that could not be used.
+    pub(crate) bad_allowed: AtomicU64,
     /// Answers given up because the asker did not take them.
     pub(crate) broken: AtomicU64,
     /// Lines of old metrics beyond the limit.
@@ -92,6 +94,21 @@ impl Shared {
             liveness,
             keep: Mutex::new(keep),
             writer: Mutex::new(writer),
+        }
+    }
+
+    /// Reads the allowed identities again. Who is gone, or may do something else now, is disconnected; who may still
+    /// come in comes again.
+    pub(crate) fn read_allowed(&self) {
+        match self.net.guard.read_again() {
+            Ok(gone) => {
+                let ended = self.net.links.end_owners(|name| gone.iter().any(|g| g == name), "revoked");
+                tracing::info!(changed = gone.len(), ended, "read the allowed identities again");
+            }
+            Err(error) => {
+                tracing::error!("failed to {error}; the identities that were allowed before still are");
+                add(&self.counters.bad_allowed, 1);
+            }
         }
     }
 

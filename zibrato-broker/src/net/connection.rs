@@ -12,6 +12,7 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use super::fanout::command;
+use super::guard::Who;
 pub(crate) use super::input::Batch;
 use super::input::{Fault, Input, Read};
 use super::links::{Link, Links, Told, Why};
@@ -31,18 +32,11 @@ const LEFT: usize = 4096;
 /// Longest context of a PING, by RFC 37.
 const CONTEXT: usize = 16;
 
-/// Whose a connection is, and what it may do.
-#[derive(Debug)]
-pub(crate) struct Who {
-    /// The identity, or the address where nobody proves one.
-    pub(crate) name: Arc<str>,
-}
-
 /// The other end of a connection, once it is let in.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) link: Arc<Link>,
-    pub(crate) who: Arc<Who>,
+    pub(crate) who: Who,
     pub(crate) outbox: Outbox,
     /// The minor version of ZMTP that both speak.
     pub(crate) minor: u8,
@@ -54,8 +48,8 @@ impl Peer {
     }
 
     /// Whether messages of a topic may go to this peer.
-    pub(crate) fn may_receive(&self, _topic: &[u8]) -> bool {
-        true
+    pub(crate) fn may_see(&self, topic: &[u8]) -> bool {
+        self.who.may_see(topic)
     }
 }
 
@@ -72,6 +66,9 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// How much may wait for one of them.
     fn queue(&self) -> QueueLimits;
+
+    /// Why a peer may not be here, if it may not.
+    fn refuses(&self, who: &Who) -> Option<Why>;
 
     /// A peer is there.
     fn hello(&self, peer: &Arc<Peer>);

@@ -80,7 +80,7 @@ impl Fanout {
             let subscriptions = subscriber.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
             let wanted = runs.iter().filter(|run| {
                 let topic = run.topic();
-                subscriptions.matches(topic) && subscriber.peer.may_receive(topic)
+                subscriptions.matches(topic) && subscriber.peer.may_see(topic)
             });
             let dropped = subscriber.peer.outbox.push(wanted);
             if dropped > 0 {

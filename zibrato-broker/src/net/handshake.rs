@@ -72,7 +72,9 @@ async fn within_time(
     let is_secure = mechanism.has_frame_transform();
     let ours = greeting(&mechanism, is_secure);
     // A connection that says nothing costs no more than this: `Connection` has a buffer of 64 KiB from the start.
-    stream.write_all(&ours).await?;
+    // And the mechanism comes last, as libzmq has it too: a libzmq that reads of another than its own goes at once, and
+    // nobody could count why.
+    stream.write_all(&ours[..=MAJOR]).await?;
     let mut theirs = [0; GREETING];
     // As early as it can be told, because what speaks another protocol may wait for an answer.
     stream.read_exact(&mut theirs[..=MAJOR]).await?;
@@ -83,6 +85,7 @@ async fn within_time(
         return Err(NotShaken::new("old_zmtp", "it speaks a ZMTP before version 3"));
     }
     stream.read_exact(&mut theirs[MAJOR + 1..]).await?;
+    stream.write_all(&ours[MAJOR + 1..]).await?;
     if theirs[MECHANISM] != ours[MECHANISM] {
         let name = theirs[MECHANISM].split(|b| *b == 0).next().unwrap_or_default();
         return Err(NotShaken::new("mechanism", format_args!("it wants {}", name.escape_ascii())));

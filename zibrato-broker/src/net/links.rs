@@ -260,6 +260,25 @@ impl Links {
         self.table().links.values().filter(|l| l.place == place).for_each(|l| l.tell(FINISH));
     }
 
+    /// Ends all connections of whom `gone` says so; gives how many.
+    pub(crate) fn end_owners(&self, gone: impl Fn(&str) -> bool, why: Why) -> usize {
+        let mut table = self.table();
+        let ids: Vec<u64> = table.owners.iter().filter(|(_, o)| gone(o)).map(|(id, _)| *id).collect();
+        let links: Vec<_> = ids.iter().filter_map(|id| table.links.get(id).cloned()).collect();
+        for link in &links {
+            let owner = table.owners.get(&link.id).cloned();
+            table.leave(link);
+            link.tell(END);
+            self.refusals.count_of(
+                link.place,
+                why,
+                owner.as_deref().unwrap_or_default(),
+                "no longer allowed",
+            );
+        }
+        links.len()
+    }
+
     /// How many connections there are, and how many of them have not finished the handshake.
     pub(crate) fn len(&self) -> (usize, usize) {
         let table = self.table();

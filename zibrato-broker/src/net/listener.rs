@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use omq_proto::MechanismSetup;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::connection::{self, Peer, Service, Who};
+use super::connection::{self, Peer, Service};
+use super::guard::Guard;
 use super::handshake::shake;
 use super::links::{Entered, Links, Told};
 use super::outbox::{Outbox, Pool};
@@ -28,6 +28,7 @@ pub(crate) struct Net {
     pub(crate) links: Arc<Links>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) refusals: Arc<Refusals>,
+    pub(crate) guard: Arc<Guard>,
 }
 
 /// A port that is listened on.
@@ -126,20 +127,30 @@ async fn serve(
     net: Net,
     service: Arc<dyn Service>,
 ) {
-    let Net { links, pool, refusals } = net;
+    let Net { links, pool, refusals, guard } = net;
     let (place, link) = (service.place(), entered.link.clone());
     prepare(&stream);
+    let (mechanism, refused) = guard.mechanism();
+    let time = links.limits().handshake;
     let shaken = tokio::select! {
         biased;
         _ = link.changed(Told::Run) => return,
-        shaken = shake(&mut stream, service.kind(), MechanismSetup::Null, service.wire().message, links.limits().handshake) => shaken,
+        shaken = shake(&mut stream, service.kind(), mechanism, service.wire().message, time) => shaken,
     };
     let address = from.ip().to_canonical().to_string();
     let shaken = match shaken {
         Ok(shaken) => shaken,
-        Err(not) => return refusals.count_of(place, not.why, &address, not.detail),
+        Err(not) => {
+            let detail = refused.get().map_or(not.detail, |key| format!("the key {key} is not allowed"));
+            return refusals.count_of(place, not.why, &address, detail);
+        }
     };
-    let who = Arc::new(Who { name: address.into() });
+    let Some(who) = guard.who(shaken.key, &address) else {
+        return refusals.count_of(place, "unknown_key", &address, "its key is no longer allowed");
+    };
+    if let Some(why) = service.refuses(&who) {
+        return refusals.count_of(place, why, &who.name, "its identity may not do that");
+    }
     if let Err(why) = links.greeted(&link, &who.name, shaken.key.is_some()) {
         return refusals.count_of(place, why, &who.name, "a connection beyond the limit");
     }
