@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::document;
 use crate::instructions::{self, Then};
 use crate::shell::{Failure, Outcome, cargo, command, output, root, run, target};
-use crate::{servers, sizes};
+use crate::{servers, siege, sizes};
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,6 +42,9 @@ pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
     if wanted(Part::Frames) || wanted(Part::Broker) || wanted(Part::Backends) {
         output(&mut cargo(["build", "--release", "--package", "zibrato-benches"]))?;
     }
+    if wanted(Part::Broker) {
+        siege::build(true)?;
+    }
     if wanted(Part::Backends) {
         output(&mut cargo(["build", "--release", "--package", "zibrato-cli"]))?;
         servers::install()?;
@@ -61,6 +64,9 @@ pub(crate) fn bench(quick: bool, only: &[Part], update_docs: bool) -> Outcome {
         if wanted(part) {
             text += &own(name)?;
         }
+    }
+    if wanted(Part::Broker) {
+        text += &heard(&mut siege::throughput(quick)?)?;
     }
     let backends = if wanted(Part::Backends) { own("backends")? } else { String::new() };
     // What was not measured keeps its figures.

@@ -14,6 +14,7 @@ mod sanitize;
 mod servers;
 mod setup;
 mod shell;
+mod siege;
 mod sizes;
 mod soak;
 mod steps;
@@ -68,6 +69,12 @@ enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Attacks the shipped broker in all ways known, beside good traffic, and prints what that did.
+    Hostile {
+        /// Seconds of each attack.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+    },
     /// Installs the servers that the backends' tests start: Debian's (as root), and those of npm and PyPI into `target/servers`.
     Servers,
     /// Measures what a call site and the facade add to a program: bytes, and time to compile.
@@ -113,6 +120,7 @@ fn main() -> ExitCode {
         Command::Instructions { .. } => instructions::count(Then::Nothing),
         Command::Sizes { rounds, update } => sizes::sizes(rounds, update),
         Command::Soak { seconds } => soak::clock(seconds),
+        Command::Hostile { seconds } => siege::hostile(seconds),
         Command::Servers => servers::install(),
         Command::Fuzz { seconds, target } => fuzz::all(seconds, target.as_deref()),
         Command::Test { quick, only } => return test(quick, only),
@@ -135,6 +143,7 @@ fn test(quick: bool, only: Vec<String>) -> ExitCode {
     steps.run("tests", suite::tests);
     steps.run("doctests", suite::doctests);
     steps.run("python", python::check);
+    steps.run("hostile", siege::check);
     if !quick {
         steps.run("peers", || bench::check_peers().map(|()| steps::Done::Passed));
         steps.run("programs and examples", suite::programs);

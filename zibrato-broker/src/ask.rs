@@ -149,7 +149,7 @@ impl Asked {
         let is_traced = trace::is_traced(&level, &admitted.head);
         let (taken, handed) = {
             let mut keep = shared.keep();
-            let taken = keep.take_own(&level, &admitted.head, &frame, Some(frame.clone()), now);
+            let taken = keep.take_own(&level, &admitted.head, &frame, Some(frame.clone()), &from.origin, now);
             if taken == Taken::Forgotten {
                 return Err(FORGOTTEN);
             }

@@ -98,6 +98,7 @@ pub(crate) fn json(shared: &Shared) -> String {
             "accepted": net.links.counts.accepted.load(Relaxed),
             "greeted": net.links.counts.greeted.load(Relaxed),
         },
+        "commands": net.links.counts.commands.load(Relaxed),
         "queued_bytes": net.pool.bytes(),
         "incoming_bytes": net.links.incoming_bytes(),
         "slow": slow,

@@ -95,7 +95,8 @@ impl Service for Intake {
                 frames += 1;
                 bytes += frame.len() as u64;
                 let own = batch.own.map(|own| own.slice(frame.clone()));
-                let taken = keep.take_own(admitted.level, &admitted.head, admitted.frame, own, now);
+                let taken =
+                    keep.take_own(admitted.level, &admitted.head, admitted.frame, own, &peer.origin, now);
                 match taken {
                     Taken::Forgotten => {
                         let detail = format_args!("instance {}", admitted.head.instance);

@@ -6,6 +6,7 @@ pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.broker.asks", "Questions of workers and tools"),
     ("zibrato.broker.asks.frames", "Frames sent in answer to questions"),
     ("zibrato.broker.bytes.in", "Bytes of frames taken in"),
+    ("zibrato.broker.commands", "Subscriptions and heartbeats taken in as commands"),
     ("zibrato.broker.connections", "Connections to all ports"),
     ("zibrato.broker.connections.accepted", "Connections accepted"),
     ("zibrato.broker.connections.greeted", "Connections that finished the handshake"),

@@ -61,6 +61,10 @@ pub struct Options {
     #[command(flatten)]
     pub admin: zibrato_admin::Options,
 
+    /// Most instances of one identity, or of one address without keys; beyond, its own oldest are forgotten.
+    #[arg(long, env = "ZIBRATO_MAX_INSTANCES", default_value_t = Limits::default().instances)]
+    pub max_instances: usize,
+
     /// Say more (twice: everything).
     #[arg(long, short, env = "ZIBRATO_VERBOSE", action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -148,6 +152,7 @@ impl Options {
             horizon: u64::try_from(self.horizon.as_nanos()).unwrap_or(u64::MAX),
             slots: self.max_slots,
             bytes: self.max_bytes,
+            instances: self.max_instances,
             durable: state.is_some(),
         };
         Ok(Config {

@@ -71,6 +71,7 @@ pub(crate) fn rows(shared: &Shared) -> Vec<Row> {
     let net = &shared.net;
     rows.counter("connections.accepted", Tags::none(), net.links.counts.accepted.load(Relaxed));
     rows.counter("connections.greeted", Tags::none(), net.links.counts.greeted.load(Relaxed));
+    rows.counter("commands", Tags::none(), net.links.counts.commands.load(Relaxed));
     let (connections, pending) = net.links.len();
     rows.gauge("connections", connections as f64);
     rows.gauge("handshakes", pending as f64);

@@ -39,7 +39,22 @@ pub fn main_with(options: &Options) -> ExitCode {
     }
 }
 
+/// Asks for as many file descriptors as this process may have: each connection needs one.
+#[cfg(unix)]
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("failed to raise the limit of open files: {error}");
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_descriptors() {}
+
 async fn serve(options: &Options) -> Result<(), Error> {
+    raise_descriptors();
     let stop = stop_signal().map_err(Error::Setup)?;
     let admin = Arc::new(Admin::default());
     let _server = Server::start(&options.admin, admin.clone()).map_err(Error::Admin)?;

@@ -41,10 +41,19 @@ pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
         if number % ROUND == 0 {
             let now = shared.clock.now();
             let room = shared.room();
-            let (effects, counts) = {
+            let (effects, counts, shed) = {
                 let mut keep = shared.keep();
-                (keep.tick(now, room), keep.counts())
+                (keep.tick(now, room), keep.counts(), keep.take_shed())
             };
+            for (sender, pairs) in shed {
+                shared.refusals.count_many(
+                    "keep",
+                    "evicted",
+                    &sender,
+                    pairs,
+                    "state forgotten for want of room",
+                );
+            }
             shared.write(effects);
             evictions.say(counts.evicted);
             for frame in own.set(&shared, false) {

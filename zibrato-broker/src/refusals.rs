@@ -39,12 +39,24 @@ impl Refusals {
         who: &str,
         detail: impl std::fmt::Display,
     ) {
+        self.count_many(place, reason, who, 1, detail);
+    }
+
+    /// The same for several at once.
+    pub(crate) fn count_many(
+        &self,
+        place: &'static str,
+        reason: &'static str,
+        who: &str,
+        count: u64,
+        detail: impl std::fmt::Display,
+    ) {
         let mut state = self.lock();
         if !who.is_empty() {
-            state.note(who, reason);
+            state.note(who, reason, count);
         }
         let entry = state.reasons.entry(reason).or_default();
-        entry.count += 1;
+        entry.count += count;
         if entry.said.is_none_or(|(at, _)| at.elapsed() >= EVERY) {
             let since = entry.count - entry.said.map_or(0, |(_, count)| count);
             entry.said = Some((Instant::now(), entry.count));
@@ -76,9 +88,9 @@ impl Refusals {
 }
 
 impl State {
-    fn note(&mut self, who: &str, reason: &'static str) {
+    fn note(&mut self, who: &str, reason: &'static str, count: u64) {
         if let Some(own) = self.senders.get_mut(who) {
-            *own.entry(reason).or_default() += 1;
+            *own.entry(reason).or_default() += count;
             return;
         }
         if self.senders.len() >= SENDERS {
@@ -87,6 +99,6 @@ impl State {
             let median = *median;
             self.senders.retain(|_, own| own.values().sum::<u64>() > median);
         }
-        self.senders.insert(who.into(), BTreeMap::from([(reason, 1)]));
+        self.senders.insert(who.into(), BTreeMap::from([(reason, count)]));
     }
 }

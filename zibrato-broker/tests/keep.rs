@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::counter;
-use zibrato_broker::keep::{Effect, Handed, Keep, Kept, Limits, Record, Taken};
+use zibrato_broker::keep::{Effect, Handed, Keep, Kept, Limits, Origin, Record, Taken};
 use zibrato_core::ask::Cursor;
-use zibrato_core::frame::{Flags, Head, InstanceId, Row, decode, decode_head, encode_set};
+use zibrato_core::frame::{Flags, Head, InstanceId, Row, decode, decode_head, encode_head, encode_set};
 
 const SECOND: u64 = 1_000_000_000;
 const INSTANCE: InstanceId = InstanceId([5; 16]);
@@ -474,4 +474,64 @@ fn a_slow_publisher_is_not_taken_for_silent() {
     assert_eq!(keep.position(), 1);
     keep.tick(now + 32 * SECOND, 99);
     assert_eq!(keep.position(), 1);
+}
+
+#[test]
+fn who_floods_displaces_only_itself() {
+    let mut keep = Keep::new([1; 16], Limits { slots: 100, ..Limits::default() });
+    let from = |sender: &str, connection| Origin { sender: sender.into(), connection, instances: None };
+    let head = |n: u64, source: String| {
+        let mut instance = [0; 16];
+        instance[..8].copy_from_slice(&n.to_be_bytes());
+        let base = Head { source, instance: InstanceId(instance), ..frame(0, 1, Flags::COMPLETE, 0, 1).0 };
+        let mut bytes = Vec::new();
+        encode_head(&mut bytes, &base, 0);
+        (base, bytes)
+    };
+    let take = |keep: &mut Keep, n, source: &str, from: &Origin| {
+        let (head, bytes) = head(n, source.into());
+        keep.take_own("info", &head, &bytes, None, from, n);
+    };
+    // Two of one address, over connections of their own, and one of another.
+    for n in 0..10 {
+        take(&mut keep, n, "good", &from("a", 1));
+        take(&mut keep, 100 + n, "good", &from("b", 2));
+    }
+    // The flood has a source for each instance, so that no source has many.
+    for n in 1000..50_000 {
+        take(&mut keep, n, &format!("s{n}"), &from("a", 3));
+    }
+    assert!(keep.slots() <= 113, "{}", keep.slots());
+    let (kept, _) = keep.answer(&[], None);
+    let good = kept.iter().filter(|k| decode_head(&k.frame).unwrap().source == "good");
+    assert_eq!(good.count(), 20);
+    let shed = keep.take_shed();
+    assert_eq!(shed.keys().map(|k| &**k).collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
+fn a_sender_has_no_more_instances_than_it_may() {
+    let mut keep = Keep::new([1; 16], Limits { instances: 80, ..Limits::default() });
+    let few = Origin { sender: "few".into(), connection: 1, instances: Some(8) };
+    let many = Origin { sender: "many".into(), connection: 2, instances: None };
+    for n in 0..200u8 {
+        let at = |instance, level: &str, from: &Origin, keep: &mut Keep| {
+            let head = Head { instance: InstanceId([instance; 16]), ..frame(0, 1, Flags::COMPLETE, 0, 1).0 };
+            let mut bytes = Vec::new();
+            encode_head(&mut bytes, &head, 0);
+            keep.take_own(level, &head, &bytes, None, from, u64::from(n));
+        };
+        if n < 100 {
+            at(n, "info", &few, &mut keep);
+            // Another level of the same instance is no other instance.
+            at(n, "error", &few, &mut keep);
+        } else {
+            at(n, "info", &many, &mut keep);
+        }
+    }
+    let (kept, _) = keep.answer(&["info".into()], None);
+    let ids = kept.iter().map(|k| decode_head(&k.frame).unwrap().instance.0[0]);
+    let (few, many): (Vec<_>, Vec<_>) = ids.partition(|id| *id < 100);
+    assert!(few.len() <= 9 && few.contains(&99), "{few:?}");
+    assert!((60..=90).contains(&many.len()) && many.contains(&199), "{many:?}");
 }

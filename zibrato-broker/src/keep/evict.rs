@@ -1,54 +1,55 @@
 //! Forgetting: at the horizon, and earlier where there is no room.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use zibrato_core::frame::InstanceId;
 
-use super::slot::SLOT;
-use super::{Effect, Keep, TOMBSTONES, Tombstone};
+use super::slot::{SLOT, Slot};
+use super::{Effect, Keep, Limits, Sender, TOMBSTONES, Tombstone, delist};
+
+/// A pair that may have to go.
+struct Held {
+    sender: Arc<str>,
+    connection: u64,
+    source: Arc<str>,
+    heard: u64,
+    instance: InstanceId,
+    level: Arc<str>,
+    bytes: usize,
+}
+
+/// What is shared out at each depth: among senders, among the connections of one, among the sources of one.
+const DEPTHS: usize = 3;
 
 impl Keep {
     pub(super) fn make_room(&mut self, now: u64) {
-        for (id, level) in self.crowded() {
-            self.counts.evicted += 1;
-            let gone = self.forget(id, &level, now).map(Effect::Forget);
-            self.effects.extend(gone);
+        if self.slots <= self.limits.slots && self.bytes <= self.limits.bytes {
+            return;
         }
+        let held = self.instances.iter().flat_map(|(id, slots)| slots.iter().map(|s| held(*id, s))).collect();
+        // Well below, so that the search is not made again for every new instance.
+        let Limits { slots, bytes, .. } = self.limits;
+        let (held, by_bytes) = shed(held, bytes - bytes / 16, |held| held.bytes);
+        let (_, by_slots) = shed(held, slots - slots / 16, |_| 1);
+        by_bytes.into_iter().chain(by_slots).for_each(|held| self.evict(held, now));
     }
 
-    /// Who has to go for want of room. The source that holds most gives first, and of its own what was heard
-    /// longest ago: a source that floods the broker only displaces itself.
-    fn crowded(&self) -> Vec<(InstanceId, Arc<str>)> {
-        if self.slots <= self.limits.slots && self.bytes <= self.limits.bytes {
-            return Vec::new();
-        }
-        // Down to 15/16, so that the search is not made again for every new instance.
-        let most_slots = self.limits.slots - self.limits.slots / 16;
-        let most_bytes = self.limits.bytes - self.limits.bytes / 16;
-        let mut sources: HashMap<&str, (usize, Vec<_>)> = HashMap::new();
-        for (id, slot) in self.instances.iter().flat_map(|(id, s)| s.iter().map(move |s| (*id, s))) {
-            let (bytes, slots) = sources.entry(&slot.source).or_default();
-            let own = slot.bytes + SLOT;
-            *bytes += own;
-            slots.push((slot.heard, id, slot.level.clone(), own));
-        }
-        for (_, slots) in sources.values_mut() {
-            slots.sort_unstable_by(|a, b| (b.0, b.1, &b.2).cmp(&(a.0, a.1, &a.2)));
-        }
-        let mut heap: BinaryHeap<(usize, &str)> = sources.iter().map(|(name, s)| (s.0, *name)).collect();
-        let (mut slots, mut bytes, mut gone) = (self.slots, self.bytes, Vec::new());
-        while slots > most_slots || bytes > most_bytes {
-            let Some((held, name)) = heap.pop() else { break };
-            let Some((_, id, level, own)) = sources.get_mut(name).and_then(|(_, s)| s.pop()) else {
-                continue;
-            };
-            slots -= 1;
-            bytes = bytes.saturating_sub(own);
-            gone.push((id, level));
-            heap.push((held - own, name));
-        }
-        gone
+    /// The same for one sender that has too many instances.
+    pub(super) fn make_room_of(&mut self, sender: &Arc<str>, now: u64) {
+        let Some(Sender { instances, most }) = self.senders.get(sender) else { return };
+        let slots = instances.keys().filter_map(|id| Some((*id, self.instances.get(id)?)));
+        let own = slots.flat_map(|(id, slots)| slots.iter().map(move |s| (id, s)));
+        let held = own.filter(|(_, s)| s.from.sender == *sender).map(|(id, s)| held(id, s)).collect();
+        let (_, gone) = shed(held, most - most / 4, |_| 1);
+        gone.into_iter().for_each(|held| self.evict(held, now));
+    }
+
+    fn evict(&mut self, held: Held, now: u64) {
+        self.counts.evicted += 1;
+        *self.shed.entry(held.sender).or_default() += 1;
+        let gone = self.forget(held.instance, &held.level, now).map(Effect::Forget);
+        self.effects.extend(gone);
     }
 
     pub(super) fn forget(&mut self, instance: InstanceId, level: &Arc<str>, now: u64) -> Option<Tombstone> {
@@ -58,6 +59,7 @@ impl Keep {
         if slots.is_empty() {
             self.instances.remove(&instance);
         }
+        delist(&mut self.senders, &slot.from, instance);
         self.slots -= 1;
         self.bytes -= slot.bytes + SLOT;
         for position in slot.position.into_iter().chain(slot.retired.iter().filter_map(|s| s.position)) {
@@ -99,4 +101,90 @@ impl Keep {
             !graves.is_empty()
         });
     }
+}
+
+fn held(instance: InstanceId, slot: &Slot) -> Held {
+    Held {
+        sender: slot.from.sender.clone(),
+        connection: slot.from.connection,
+        source: slot.source.clone(),
+        heard: slot.heard,
+        instance,
+        level: slot.level.clone(),
+        bytes: slot.bytes + SLOT,
+    }
+}
+
+/// Who has to go so that the rest costs no more than `target`, after those who stay. Whoever holds most gives first, and
+/// of its own what was heard longest ago: who floods the broker only displaces itself.
+fn shed(held: Vec<Held>, target: usize, cost: fn(&Held) -> usize) -> (Vec<Held>, Vec<Held>) {
+    let all: usize = held.iter().map(cost).sum();
+    let (mut stay, mut gone) = (Vec::new(), Vec::new());
+    share(held, all.saturating_sub(target), 0, cost, &mut stay, &mut gone);
+    (stay, gone)
+}
+
+/// Lets at least `excess` go, if there is as much.
+fn share(
+    mut held: Vec<Held>,
+    excess: usize,
+    depth: usize,
+    cost: fn(&Held) -> usize,
+    stay: &mut Vec<Held>,
+    gone: &mut Vec<Held>,
+) -> usize {
+    let mut shed = 0;
+    if excess == 0 {
+        stay.extend(held);
+    } else if depth == DEPTHS {
+        held.sort_unstable_by(|a, b| (a.heard, a.instance, &a.level).cmp(&(b.heard, b.instance, &b.level)));
+        for held in held {
+            if shed < excess {
+                shed += cost(&held);
+                gone.push(held);
+            } else {
+                stay.push(held);
+            }
+        }
+    } else {
+        let mut groups: HashMap<(Arc<str>, u64, Arc<str>), Vec<Held>> = HashMap::new();
+        for held in held {
+            // The groups of one depth differ in one of these; the others are the same in all of them.
+            let key = match depth {
+                0 => (held.sender.clone(), 0, "".into()),
+                1 => ("".into(), held.connection, "".into()),
+                _ => ("".into(), 0, held.source.clone()),
+            };
+            groups.entry(key).or_default().push(held);
+        }
+        let mut groups: Vec<_> = groups
+            .into_values()
+            .map(|group| {
+                let oldest = group.iter().map(|h| (h.heard, h.instance)).min();
+                (group.iter().map(cost).sum::<usize>(), oldest, group)
+            })
+            .collect();
+        // The largest first; of equal ones the one that has the oldest.
+        groups.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        let all: usize = groups.iter().map(|g| g.0).sum();
+        let share_each = cap(groups.iter().rev().map(|g| g.0), groups.len(), all.saturating_sub(excess));
+        for (own, _, group) in groups {
+            let beyond = own.saturating_sub(share_each).min(excess.saturating_sub(shed));
+            shed += share(group, beyond, depth + 1, cost, stay, gone);
+        }
+    }
+    shed
+}
+
+/// What each of `count` holders, by rising `sizes`, may have so that together they have no more than `target`.
+fn cap(sizes: impl Iterator<Item = usize>, count: usize, target: usize) -> usize {
+    let (mut left, mut holders) = (target, count);
+    for size in sizes {
+        if size > left / holders {
+            return left / holders;
+        }
+        left -= size;
+        holders -= 1;
+    }
+    usize::MAX
 }

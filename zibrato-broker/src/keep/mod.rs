@@ -32,6 +32,8 @@ pub struct Limits {
     pub slots: usize,
     /// Most bytes of frames; 512 MiB by default.
     pub bytes: usize,
+    /// Most instances of one sender, unless its [`Origin`] says otherwise; 100,000 by default.
+    pub instances: usize,
     /// Whether ended and silent instances are written to a disk. Without one, an acknowledgement only says
     /// that the set is in memory.
     pub durable: bool,
@@ -39,8 +41,26 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { horizon: 7 * 86_400 * 1_000_000_000, slots: 200_000, bytes: 512 << 20, durable: true }
+        Limits {
+            horizon: 7 * 86_400 * 1_000_000_000,
+            slots: 200_000,
+            bytes: 512 << 20,
+            instances: 100_000,
+            durable: true,
+        }
     }
+}
+
+/// Who sent a frame. Where there is no room, whoever holds most gives first: of all senders, of its connections, and of
+/// the sources that came over the connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The sender: an identity or an address; empty for the broker itself and for what was read from the disk.
+    pub sender: Arc<str>,
+    /// The connection, for as long as it lasts.
+    pub connection: u64,
+    /// Most instances of the sender; [`Limits::instances`] where `None`.
+    pub instances: Option<usize>,
 }
 
 /// What became of a frame.
@@ -211,8 +231,19 @@ pub struct Keep {
     buried: usize,
     levels: HashMap<Arc<str>, LevelCounts>,
     counts: Counts,
+    senders: HashMap<Arc<str>, Sender>,
+    /// How many pairs of each sender had to go since it was asked.
+    shed: HashMap<Arc<str>, u64>,
     /// Made between two ticks.
     effects: Vec<Effect>,
+}
+
+/// What is kept of one sender.
+#[derive(Debug, Default)]
+struct Sender {
+    /// With how many levels of each.
+    instances: HashMap<InstanceId, u32>,
+    most: usize,
 }
 
 impl Keep {
@@ -230,13 +261,15 @@ impl Keep {
             buried: 0,
             levels: HashMap::new(),
             counts: Counts::default(),
+            senders: HashMap::new(),
+            shed: HashMap::new(),
             effects: Vec::new(),
         }
     }
 
     /// Takes a frame in.
     pub fn take(&mut self, level: &str, head: &Head, frame: &[u8], now: u64) -> Taken {
-        self.take_own(level, head, frame, None, now)
+        self.take_own(level, head, frame, None, &Origin::default(), now)
     }
 
     /// The same; `own` is the frame in an allocation that holds little else, which is kept instead of a copy.
@@ -246,13 +279,17 @@ impl Keep {
         head: &Head,
         frame: &[u8],
         own: Option<Bytes>,
+        from: &Origin,
         now: u64,
     ) -> Taken {
-        let taken = self.place(level, head, frame, own, now).0;
+        let taken = self.place(level, head, frame, own, from, now).0;
         // A flood does not wait for the next tick.
         let Limits { slots, bytes, .. } = self.limits;
         if self.slots > slots + slots / 8 || self.bytes > bytes + bytes / 8 {
             self.make_room(now);
+        }
+        if self.senders.get(&from.sender).is_some_and(Sender::is_over) {
+            self.make_room_of(&from.sender, now);
         }
         taken
     }
@@ -263,6 +300,7 @@ impl Keep {
         head: &Head,
         frame: &[u8],
         own: Option<Bytes>,
+        from: &Origin,
         now: u64,
     ) -> (Taken, u64) {
         let slots = self.instances.entry(head.instance).or_insert_with(|| Vec::with_capacity(1));
@@ -279,13 +317,19 @@ impl Keep {
                 }
                 let level = counted_level(&mut self.levels, level);
                 self.levels.entry(level.clone()).or_default().instances += 1;
-                slots.push(Slot::new(level, head.source.as_str().into()));
+                slots.push(Slot::new(level, head.source.as_str().into(), from.clone()));
+                enlist(&mut self.senders, &self.limits, from, head.instance);
                 self.slots += 1;
                 self.bytes += SLOT;
                 slots.len() - 1
             }
         };
         let slot = &mut slots[at];
+        if slot.from != *from {
+            let before = std::mem::replace(&mut slot.from, from.clone());
+            delist(&mut self.senders, &before, head.instance);
+            enlist(&mut self.senders, &self.limits, from, head.instance);
+        }
         let (ended, bytes) = (slot.ended, slot.bytes);
         let (added, gap) = slot.add(head, frame, own, now);
         self.bytes = self.bytes + slot.bytes - bytes;
@@ -330,7 +374,7 @@ impl Keep {
 
     /// Takes back a frame that had been written to the disk.
     pub fn restore(&mut self, level: &str, head: &Head, frame: &[u8], received: u64) {
-        let (_, gap) = self.place(level, head, frame, None, received);
+        let (_, gap) = self.place(level, head, frame, None, &Origin::default(), received);
         let slots = self.instances.get_mut(&head.instance).into_iter().flatten();
         if let Some(slot) = slots.into_iter().find(|s| *s.level == *level) {
             slot.stored = slot.version;
@@ -467,6 +511,11 @@ impl Keep {
         (kept, Cursor { boot: self.boot, position: self.position })
     }
 
+    /// How many pairs of each sender had to go for want of room since this was asked last.
+    pub fn take_shed(&mut self) -> HashMap<Arc<str>, u64> {
+        std::mem::take(&mut self.shed)
+    }
+
     /// What has happened so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -521,6 +570,35 @@ impl Keep {
                 stored: s.stored >= s.version,
             })
             .collect()
+    }
+}
+
+impl Sender {
+    fn is_over(&self) -> bool {
+        self.instances.len() > self.most.saturating_add(self.most / 8)
+    }
+}
+
+/// Counts a level of an instance for its sender; what has none is not counted.
+fn enlist(senders: &mut HashMap<Arc<str>, Sender>, limits: &Limits, from: &Origin, id: InstanceId) {
+    if from.sender.is_empty() {
+        return;
+    }
+    let sender = senders.entry(from.sender.clone()).or_default();
+    sender.most = from.instances.unwrap_or(limits.instances);
+    *sender.instances.entry(id).or_default() += 1;
+}
+
+fn delist(senders: &mut HashMap<Arc<str>, Sender>, from: &Origin, id: InstanceId) {
+    let Some(sender) = senders.get_mut(&from.sender) else { return };
+    if let Some(levels) = sender.instances.get_mut(&id) {
+        *levels -= 1;
+        if *levels == 0 {
+            sender.instances.remove(&id);
+        }
+    }
+    if sender.instances.is_empty() {
+        senders.remove(&from.sender);
     }
 }
 

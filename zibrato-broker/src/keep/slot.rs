@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zibrato_core::frame::{Flags, Head};
 
+use super::Origin;
+
 /// What an entry costs in memory besides the bytes of its frame, about.
 const OVERHEAD: usize = 96;
 /// What a slot costs in memory, about.
@@ -91,6 +93,8 @@ pub(super) enum Added {
 pub(super) struct Slot {
     pub(super) level: Arc<str>,
     pub(super) source: Arc<str>,
+    /// Who sent of it last.
+    pub(super) from: Origin,
     /// By rising sequence, without retired sets.
     pub(super) sets: Vec<Set>,
     /// By rising sequence.
@@ -113,10 +117,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(level: Arc<str>, source: Arc<str>) -> Self {
+    pub(super) fn new(level: Arc<str>, source: Arc<str>, from: Origin) -> Self {
         Slot {
             level,
             source,
+            from,
             sets: Vec::with_capacity(1),
             retired: Vec::new(),
             highest: 0,

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -18,6 +19,7 @@ use super::input::{Fault, Input, Read};
 use super::links::{Link, Links, Told, Why};
 use super::outbox::{Outbox, QueueLimits, Writing};
 use super::split::{self, BadWire, Item, Split, WireLimits};
+use crate::keep::Origin;
 use crate::refusals::Refusals;
 
 /// What is written at once, in bytes and in pieces.
@@ -40,6 +42,8 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     /// The minor version of ZMTP that both speak.
     pub(crate) minor: u8,
+    /// What is kept of what it sends is counted for this.
+    pub(crate) origin: Origin,
 }
 
 impl Peer {
@@ -112,7 +116,7 @@ async fn run(
     let mut input = Input::new(service.wire());
     let mut output = Output::default();
     let mut take = |batch: &Batch<'_>| {
-        answer_pings(peer, batch)?;
+        answer_pings(peer, links, batch)?;
         service.take(peer, batch)
     };
     let mut told = Told::Run;
@@ -184,9 +188,10 @@ pub(crate) fn subscribe_all(peer: &Peer) {
 }
 
 /// Answers heartbeats; refuses commands that are none.
-fn answer_pings(peer: &Peer, batch: &Batch<'_>) -> Result<(), Why> {
+fn answer_pings(peer: &Peer, links: &Links, batch: &Batch<'_>) -> Result<(), Why> {
     for item in batch.items {
         let Item::Command(body) = item else { continue };
+        links.counts.commands.fetch_add(1, Relaxed);
         match command(&batch.bytes[body.clone()]) {
             Some((b"PING", [_, _, context @ ..])) if context.len() <= CONTEXT => {
                 let mut pong = Vec::with_capacity(24);

@@ -39,6 +39,12 @@ impl Who {
         self.identity.as_ref().is_none_or(|i| i.levels.contains(level))
     }
 
+    /// Most instances that it may speak for, where that is its own.
+    pub(crate) fn instances(&self) -> Option<usize> {
+        let own = self.identity.as_ref()?.limits.instances?;
+        Some(usize::try_from(own).unwrap_or(usize::MAX))
+    }
+
     /// Whether there is no level that it may not use.
     pub(crate) fn may_use_all(&self) -> bool {
         self.identity.is_none()

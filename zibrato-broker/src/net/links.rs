@@ -85,6 +85,8 @@ struct Table {
 pub(crate) struct LinkCounts {
     pub(crate) accepted: AtomicU64,
     pub(crate) greeted: AtomicU64,
+    /// Commands after the handshake: subscriptions and heartbeats.
+    pub(crate) commands: AtomicU64,
 }
 
 /// All connections of the broker.

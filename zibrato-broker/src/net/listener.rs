@@ -14,6 +14,7 @@ use super::handshake::shake;
 use super::links::{Entered, Links, Told};
 use super::outbox::{Outbox, Pool};
 use crate::error::Error;
+use crate::keep::Origin;
 use crate::refusals::Refusals;
 use crate::stop::Stop;
 
@@ -155,7 +156,8 @@ async fn serve(
         return refusals.count_of(place, why, &who.name, "a connection beyond the limit");
     }
     let outbox = Outbox::new(service.queue(), pool);
-    let peer = Arc::new(Peer { link, who, outbox, minor: shaken.minor });
+    let origin = Origin { sender: who.name.clone(), connection: link.id, instances: who.instances() };
+    let peer = Arc::new(Peer { link, who, outbox, minor: shaken.minor, origin });
     connection::serve(stream, &peer, shaken.secure, &*service, &links, &refusals).await;
 }
 

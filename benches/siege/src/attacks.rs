@@ -1,0 +1,288 @@
+//! What a hostile or broken peer can do.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::client::{self, HEAD, connect, greeting, head, hello, part, reach};
+
+/// The address that attacks come from.
+const BAD: u8 = 3;
+
+type Attack = fn(u16, u8, &AtomicBool);
+
+/// Each with a counter of `zibrato info` that tells of it.
+pub(crate) const ATTACKS: &[(&str, Attack, &str)] = &[
+    ("nothing", |_, _, _| {}, ""),
+    ("garbage, HTTP and half greetings", garbage, "no_zmtp"),
+    ("silent connections, thousands", silent, "handshakes"),
+    ("frame headers of 2^63 bytes", huge, "too_long"),
+    ("messages of parts without end", endless, "too_many_parts"),
+    ("large messages begun and not finished", unfinished, "unfinished"),
+    ("subscriptions without end", subscriptions, "too_many_subscriptions"),
+    ("PING and empty commands", pings, "commands"),
+    ("resets in mid-frame", resets, "connections.accepted"),
+    ("subscribers that do not read", slow, "frames_dropped"),
+    ("askers that do not read", askers, "rejected.ask"),
+    ("hundreds of peers with one identity", same, "connections.accepted"),
+    ("one metric name a frame", names, "level.info"),
+    ("a million instances", instances, "evicted"),
+    ("frames without a sound head, NaN, names of 64 KiB", unsound, "truncated"),
+];
+
+fn ports(port: u16) -> [(u16, &'static str); 3] {
+    [(port, "PUSH"), (port + 1, "SUB"), (port + 2, "DEALER")]
+}
+
+fn until(over: &AtomicBool, mut turn: impl FnMut() -> Option<()>) {
+    while !over.load(Relaxed) {
+        if turn().is_none() {
+            // Whoever is refused tries again soon.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn say(port: u16, bytes: &[u8]) -> Option<TcpStream> {
+    let mut stream = reach(port, BAD).ok()?;
+    stream.set_write_timeout(Some(Duration::from_millis(100))).ok()?;
+    stream.write_all(bytes).ok()?;
+    Some(stream)
+}
+
+fn garbage(port: u16, _: u8, over: &AtomicBool) {
+    let noise: Vec<u8> = (0..1000u32).map(|n| ((n * 7919) >> 3) as u8).collect();
+    let texts = [
+        noise.clone(),
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        greeting()[..40].to_vec(),
+        [greeting(), noise].concat(),
+    ];
+    let mut turn = 0;
+    until(over, || {
+        turn += 1;
+        say(ports(port)[turn % 3].0, &texts[turn % 4]).map(drop)
+    });
+}
+
+fn silent(port: u16, _: u8, over: &AtomicBool) {
+    let (mut held, mut turn) = (Vec::new(), 0);
+    until(over, || {
+        turn += 1;
+        if held.len() > 4000 {
+            held.drain(..2000);
+        }
+        held.push(say(ports(port)[turn % 3].0, &[])?);
+        Some(())
+    });
+}
+
+fn huge(port: u16, _: u8, over: &AtomicBool) {
+    let mut turn = 0;
+    until(over, || {
+        turn += 1;
+        let (port, kind) = ports(port)[turn % 3];
+        let start = if turn % 2 == 0 { hello(kind) } else { greeting() };
+        say(port, &[&start[..], &[[2, 3, 6][turn % 3]], &(1u64 << 63).to_be_bytes()].concat()).map(drop)
+    });
+}
+
+fn endless(port: u16, number: u8, over: &AtomicBool) {
+    let small = [1, 0].repeat(32 << 10);
+    let mut large = Vec::new();
+    part(&mut large, true, &[1; 64 << 10]);
+    until(over, || {
+        let mut stream = connect(port, "PUSH", BAD).ok()?;
+        let parts = if number == 0 { &small } else { &large };
+        while !over.load(Relaxed) {
+            stream.write_all(parts).ok()?;
+        }
+        Some(())
+    });
+}
+
+fn unfinished(port: u16, _: u8, over: &AtomicBool) {
+    let mut bytes = hello("PUSH");
+    part(&mut bytes, true, b"info|");
+    bytes.push(2);
+    bytes.extend((1u64 << 20).to_be_bytes());
+    bytes.resize(bytes.len() + (1 << 20) - 1, 7);
+    let mut held = Vec::new();
+    until(over, || {
+        if held.len() >= 1000 {
+            held.drain(..100);
+        }
+        let mut stream = reach(port, BAD).ok()?;
+        stream.set_write_timeout(Some(Duration::from_millis(500))).ok()?;
+        stream.write_all(&bytes).ok()?;
+        held.push(stream);
+        Some(())
+    });
+}
+
+fn subscriptions(port: u16, _: u8, over: &AtomicBool) {
+    until(over, || {
+        let mut stream = connect(port + 1, "SUB", BAD).ok()?;
+        let mut many = Vec::new();
+        for number in 0u32.. {
+            if over.load(Relaxed) {
+                break;
+            }
+            many.clear();
+            (0..500).for_each(|n| part(&mut many, false, format!("\u{1}l{number}n{n}|").as_bytes()));
+            stream.write_all(&many).ok()?;
+        }
+        Some(())
+    });
+}
+
+fn pings(port: u16, number: u8, over: &AtomicBool) {
+    let ping = [&[4, 7, 4][..], b"PING", &[0, 0]].concat().repeat(1000);
+    let mut turn = usize::from(number);
+    until(over, || {
+        turn += 1;
+        let (port, kind) = ports(port)[turn % 3];
+        let mut stream = connect(port, kind, BAD).ok()?;
+        stream.set_write_timeout(Some(Duration::from_millis(200))).ok()?;
+        (0..100).try_for_each(|_| stream.write_all(&ping).ok())?;
+        stream.write_all(&[4, 0]).ok()
+    });
+}
+
+fn resets(port: u16, _: u8, over: &AtomicBool) {
+    let mut turn = 0;
+    until(over, || {
+        turn += 1;
+        let (port, kind) = ports(port)[turn % 3];
+        let stream = say(port, &[&hello(kind)[..], &[0, 200, 1, 2, 3]].concat())?;
+        let stream = socket2::SockRef::from(&stream);
+        // Ends with RST rather than FIN.
+        stream.set_linger(Some(Duration::ZERO)).ok()
+    });
+}
+
+fn slow(port: u16, number: u8, over: &AtomicBool) {
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let Ok(mut stream) = connect(port + 1, "SUB", BAD) else { continue };
+        if client::subscribe(&mut stream, b"").is_ok() {
+            held.push(stream);
+        }
+    }
+    // There has to be something that they do not read.
+    let Ok(mut push) = connect(port, "PUSH", BAD) else { return };
+    let mut messages = client::Messages::new([90 + number; 16], 100_000, 1);
+    until(over, || {
+        std::thread::sleep(Duration::from_millis(2));
+        push.write_all(messages.next()).ok()
+    });
+}
+
+fn askers(port: u16, number: u8, over: &AtomicBool) {
+    if let Ok(mut push) = connect(port, "PUSH", BAD) {
+        for n in 0..200u8 {
+            let _ = push.write_all(
+                client::Messages::new([n, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 100_000, 1)
+                    .next(),
+            );
+        }
+    }
+    let mut question = Vec::new();
+    part(&mut question, true, b"ask");
+    part(&mut question, false, &[0x93, 7, 0x90, 0xc0]);
+    part(&mut question, true, b"info");
+    part(&mut question, false, &[0x91, 1]);
+    let question = question.repeat(100);
+    let mut held = Vec::new();
+    until(over, || {
+        if held.len() > 100 {
+            held.clear();
+        }
+        let mut stream = connect(port + 2, "DEALER", BAD).ok()?;
+        stream.write_all(&question).ok()?;
+        held.push(stream);
+        Some(())
+    });
+}
+
+fn same(port: u16, _: u8, over: &AtomicBool) {
+    let mut body = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x04same".to_vec();
+    let mut bytes = greeting();
+    bytes.extend([4, body.len() as u8]);
+    bytes.append(&mut body);
+    let mut held = Vec::new();
+    until(over, || {
+        if held.len() > 300 {
+            held.clear();
+        }
+        held.push(say(port + 2, &bytes)?);
+        Some(())
+    });
+}
+
+/// A row of a counter: kind, name, no tags, born, state.
+fn row(name: &[u8]) -> Vec<u8> {
+    let mut row = vec![0x95, 0, 0xda];
+    row.extend((name.len() as u16).to_be_bytes());
+    row.extend(name);
+    row.extend([0x80, 1, 0x91, 1]);
+    row
+}
+
+fn names(port: u16, number: u8, over: &AtomicBool) {
+    let mut sequence = 0;
+    flood(port, over, |out| {
+        sequence += 1;
+        let mut frame = head([50 + number; 16], sequence, HEAD);
+        frame[HEAD - 1] = 0x91;
+        frame.extend(row(format!("name.{sequence}").as_bytes()));
+        part(out, true, b"info|");
+        part(out, false, &frame);
+    });
+}
+
+fn instances(port: u16, number: u8, over: &AtomicBool) {
+    let mut id = u64::from(number) << 56;
+    flood(port, over, |out| {
+        id += 1;
+        let mut instance = [7; 16];
+        instance[..8].copy_from_slice(&id.to_be_bytes());
+        part(out, true, b"info|");
+        part(out, false, &head(instance, 1, 64));
+    });
+}
+
+fn unsound(port: u16, number: u8, over: &AtomicBool) {
+    let mut turn = 0u64;
+    flood(port, over, |out| {
+        turn += 1;
+        let sound = head([60 + number; 16], turn, HEAD);
+        let mut rows = sound.clone();
+        rows[HEAD - 1] = 0x91;
+        match turn % 4 {
+            0 => rows.truncate(20),
+            1 => rows.extend(
+                [&[0x95, 4, 0xa1, b'g', 0x80, 1, 0x92, 0xcb][..], &f64::NAN.to_be_bytes(), &[1]].concat(),
+            ),
+            2 => rows.extend(row(&[b'n'; 65_000])),
+            _ => rows[1] = 99,
+        }
+        part(out, true, b"info|");
+        part(out, false, &rows);
+    });
+}
+
+/// Pushes as fast as it goes.
+fn flood(port: u16, over: &AtomicBool, mut message: impl FnMut(&mut Vec<u8>)) {
+    let mut bytes = Vec::new();
+    until(over, || {
+        let mut stream = connect(port, "PUSH", BAD).ok()?;
+        while !over.load(Relaxed) {
+            bytes.clear();
+            (0..200).for_each(|_| message(&mut bytes));
+            stream.write_all(&bytes).ok()?;
+        }
+        Some(())
+    });
+}
