@@ -1,7 +1,6 @@
 //! One request over HTTP or HTTPS.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -9,7 +8,7 @@ use flate2::write::GzEncoder;
 use reqwest::Url;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 
-use crate::{Answer, Error, ServiceUrl};
+use crate::{Answer, Error, ServiceUrl, Way};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Most bytes that are read of an answer.
@@ -49,7 +48,7 @@ impl Request {
     }
 }
 
-/// Posts. Trusts the system's certificate authorities, follows no redirects, and asks no proxy for what is on this host.
+/// Posts. Follows no redirects, and asks no proxy for what is on this host.
 #[derive(Debug, Clone)]
 pub struct Client(reqwest::Client);
 
@@ -57,29 +56,18 @@ impl Client {
     /// A client for one service; a request may take as long as `timeout`.
     ///
     /// # Errors
-    /// When it cannot be set up.
-    pub fn new(service: &ServiceUrl, timeout: Duration) -> Result<Client, Error> {
+    /// When it cannot be set up, as where a file of its way cannot be used.
+    pub fn new(service: &ServiceUrl, way: &Way, timeout: Duration) -> Result<Client, Error> {
         let bad = |why: &dyn std::fmt::Display| Error::Client { why: why.to_string() };
-        let mut roots = rustls::RootCertStore::empty();
-        // Certificates that cannot be read are left out; with none left, an https request says what is wrong.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|why| bad(&why))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut client = reqwest::Client::builder()
+        let tls = way.tls()?;
+        let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(concat!("zibrato/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT.min(timeout))
             .timeout(timeout)
             // A redirect could carry the secret to another host, and would turn the POST into a GET.
             .redirect(reqwest::redirect::Policy::none());
-        if service.is_loopback() {
-            client = client.no_proxy();
-        }
-        client.build().map(Client).map_err(|why| bad(&whole(&why)))
+        way.apply(client, service.is_loopback())?.build().map(Client).map_err(|why| bad(&whole(&why)))
     }
 
     /// Posts and reads the answer, whatever its status.
@@ -121,12 +109,26 @@ fn explain(why: reqwest::Error, url: &Url) -> String {
     if why.is_timeout() {
         return format!("{host} did not answer in time");
     }
-    let hint = if url.scheme() == "https" && rustls_native_certs::load_native_certs().certs.is_empty() {
-        " (this system has no certificate authorities: install ca-certificates or set SSL_CERT_FILE)"
-    } else {
-        ""
-    };
-    format!("no answer from {host}: {}{hint}", whole(&why.without_url()))
+    let why = whole(&why.without_url());
+    format!("no answer from {host}: {why}{}", hint(&why, url))
+}
+
+/// What to do about it, where that can be known.
+fn hint(why: &str, url: &Url) -> &'static str {
+    if why.contains("UnknownIssuer") {
+        if rustls_native_certs::load_native_certs().certs.is_empty() {
+            return " (this system has no certificate authorities: install ca-certificates or set SSL_CERT_FILE, or give \
+                    --ca-file)";
+        }
+        return " (if it should be trusted, give the certificate of its authority with --ca-file)";
+    }
+    if why.contains("CertificateRequired") || why.contains("HandshakeFailure") {
+        return " (it may want a certificate of ours: give --client-cert and --client-key)";
+    }
+    if url.scheme() == "https" && rustls_native_certs::load_native_certs().certs.is_empty() {
+        return " (this system has no certificate authorities: install ca-certificates or set SSL_CERT_FILE)";
+    }
+    ""
 }
 
 /// An error with its causes.

@@ -1,14 +1,14 @@
-//! What Zibrato's workers share that send over HTTP: [addresses](ServiceUrl), [secrets](Secret), a [client](Client), and
+//! What Zibrato's workers share that send over HTTP: [addresses](ServiceUrl), [secrets](Secret), a [client](Client) with the [way](Way) to a service, and
 //! a [submission](Submission) that finds what a service refuses among what it takes.
 //!
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use zibrato_http::{Client, Request, Secret, ServiceUrl, bearer};
+//! use zibrato_http::{Client, Request, Secret, ServiceUrl, Way, bearer};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let service: ServiceUrl = "https://metrics.example.com".parse()?;
-//! let client = Client::new(&service, Duration::from_secs(30))?;
+//! let client = Client::new(&service, &Way::default(), Duration::from_secs(30))?;
 //! let token = Secret::new("token", "s3cr3t");
 //! let request = Request::new(service.join("/api/v2/write"), "text/plain", "m v=1i 5".into())
 //!     .header("authorization", bearer("Token", &token)?)
@@ -27,6 +27,7 @@ mod header;
 mod secret;
 mod submission;
 mod url;
+mod way;
 
 pub use answer::{Answer, LONGEST_WAIT};
 pub use auth::{basic, bearer};
@@ -41,3 +42,4 @@ pub use reqwest::{
 pub use secret::{Secret, SecretPlace};
 pub use submission::Submission;
 pub use url::{BadUrl, ServiceUrl, timeout};
+pub use way::{Proxy, Way};

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use zibrato_http::{Answer, Client, HeaderValue, Request, ServiceUrl};
+use zibrato_http::{Answer, Client, HeaderValue, Request, ServiceUrl, Way};
 
 struct Seen {
     head: String,
@@ -41,7 +41,7 @@ fn server(answer: &'static str) -> (ServiceUrl, Receiver<Seen>) {
 }
 
 async fn post(service: &ServiceUrl, body: &str, gzip: bool) -> Result<Answer, String> {
-    let client = Client::new(service, Duration::from_millis(500)).unwrap();
+    let client = Client::new(service, &Way::default(), Duration::from_millis(500)).unwrap();
     let request = Request::new(service.join("/write"), "text/plain", body.into())
         .header("x-more", HeaderValue::from_static("1"))
         .gzip(gzip);

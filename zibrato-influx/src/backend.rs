@@ -45,7 +45,7 @@ impl Influx {
         };
         Ok(Influx {
             url: url(&options)?,
-            client: Client::new(&options.url, options.timeout)?,
+            client: Client::new(&options.url, &options.way, options.timeout)?,
             username: options.username.filter(|name| !name.is_empty()),
             place,
             secret: None,

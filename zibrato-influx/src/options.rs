@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use zibrato_http::{ServiceUrl, timeout};
+use zibrato_http::{ServiceUrl, Way, timeout};
 use zibrato_worker::{BackendOptions, OpenError};
 
 use crate::{Influx, naming};
@@ -143,6 +143,9 @@ pub struct Options {
     /// How long one request may take
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = timeout, env = "INFLUX_TIMEOUT")]
     pub timeout: Duration,
+    /// The way to the service.
+    #[command(flatten)]
+    pub way: Way,
 }
 
 impl BackendOptions for Options {

@@ -26,11 +26,11 @@ impl Json {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(options: Options) -> Result<Json, Error> {
-        let Options { file, rotate_bytes, rotate_keep, url, token_file, gzip, timeout } = options;
+        let Options { file, rotate_bytes, rotate_keep, url, token_file, gzip, timeout, way } = options;
         Ok(Json(match (file, url) {
             (Some(path), _) => Destination::File(LineFile { path, most: rotate_bytes, keep: rotate_keep }),
             (None, Some(url)) => Destination::Endpoint(Endpoint {
-                client: Client::new(&url, timeout)?,
+                client: Client::new(&url, &way, timeout)?,
                 url,
                 token: SecretPlace { what: "token", file: token_file, variable: "JSON_TOKEN" },
                 gzip,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use zibrato_http::{ServiceUrl, timeout};
+use zibrato_http::{ServiceUrl, Way, timeout};
 use zibrato_worker::{BackendOptions, OpenError};
 
 use crate::Json;
@@ -35,6 +35,9 @@ pub struct Options {
     /// How long one request may take
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = timeout, env = "JSON_TIMEOUT")]
     pub timeout: Duration,
+    /// The way to the service.
+    #[command(flatten)]
+    pub way: Way,
 }
 
 impl BackendOptions for Options {

@@ -90,7 +90,7 @@ impl Librato {
         let username = self.options.username.as_deref().ok_or(Error::NoUsername)?;
         self.authorization = Some(basic(username, self.token.as_ref().ok_or(Error::NoToken)?.secret())?);
         if self.client.is_none() {
-            self.client = Some(Client::new(&self.options.url, self.options.timeout)?);
+            self.client = Some(Client::new(&self.options.url, &self.options.way, self.options.timeout)?);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use zibrato_http::{ServiceUrl, timeout};
+use zibrato_http::{ServiceUrl, Way, timeout};
 
 /// Which of Librato's two ways to submit is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -45,6 +45,9 @@ pub struct Options {
     /// How long one request may take
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = timeout, env = "LIBRATO_TIMEOUT")]
     pub timeout: Duration,
+    /// The way to the service.
+    #[command(flatten)]
+    pub way: Way,
     /// Append the kind to every name (.counter, .timer, ...), for programs that use one name for metrics of
     /// several kinds
     #[arg(long, env = "LIBRATO_KIND_SUFFIX", value_parser = FalseyValueParser::new())]

@@ -38,7 +38,7 @@ impl Mtrace {
         } else if let Some(url) = options.bulk_url {
             let secret = |what, file, variable| SecretPlace { what, file, variable };
             Destination::Bulk(Box::new(Bulk {
-                client: Client::new(&url, timeout)?,
+                client: Client::new(&url, &options.way, timeout)?,
                 url,
                 index: options.bulk_index,
                 user: options.bulk_user,

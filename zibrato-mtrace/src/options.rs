@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{ArgMatches, Command, FromArgMatches};
 use zibrato_core::level;
-use zibrato_http::{ServiceUrl, timeout};
+use zibrato_http::{ServiceUrl, Way, timeout};
 use zibrato_worker::{BackendOptions, OpenError};
 
 use crate::{Format, IndexPattern, Mtrace, Target};
@@ -60,6 +60,9 @@ pub(crate) struct Inner {
     /// How long one request may take
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = timeout, env = "MTRACE_TIMEOUT")]
     pub(crate) timeout: Duration,
+    /// The way to the service.
+    #[command(flatten)]
+    pub(crate) way: Way,
 }
 
 impl FromArgMatches for Options {

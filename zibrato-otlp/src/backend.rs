@@ -91,7 +91,7 @@ impl Otlp {
         headers.extend(secret);
         self.headers = headers;
         if self.client.is_none() {
-            self.client = Some(Client::new(&self.options.url, self.options.timeout)?);
+            self.client = Some(Client::new(&self.options.url, &self.options.way, self.options.timeout)?);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use zibrato_http::{Header, ServiceUrl, timeout};
+use zibrato_http::{Header, ServiceUrl, Way, timeout};
 use zibrato_worker::Temporality;
 
 /// The environment variable that headers with secrets are read from; every program with OpenTelemetry knows it.
@@ -94,6 +94,9 @@ pub struct Options {
     /// How long one request may take
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = timeout, env = "OTLP_TIMEOUT")]
     pub timeout: Duration,
+    /// The way to the service.
+    #[command(flatten)]
+    pub way: Way,
     /// What sums and histograms tell of; not to be changed for a state directory in use
     #[arg(long, value_enum, default_value = "cumulative", env = "OTLP_TEMPORALITY")]
     pub temporality: TemporalityOption,

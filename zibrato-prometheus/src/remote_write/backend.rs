@@ -113,7 +113,7 @@ impl RemoteWrite {
         headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static("0.1.0"));
         self.headers = headers;
         if self.client.is_none() {
-            self.client = Some(Client::new(&self.options.url, self.options.timeout)?);
+            self.client = Some(Client::new(&self.options.url, &self.options.way, self.options.timeout)?);
         }
         Ok(())
     }

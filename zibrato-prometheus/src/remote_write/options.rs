@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use zibrato_http::{Header, ServiceUrl, timeout};
+use zibrato_http::{Header, ServiceUrl, Way, timeout};
 
 use crate::buckets::Classic;
 use crate::naming::label_option;
@@ -59,6 +59,9 @@ pub struct Options {
         env = "REMOTE_WRITE_TIMEOUT"
     )]
     pub timeout: Duration,
+    /// The way to the service.
+    #[command(flatten)]
+    pub way: Way,
     /// As what timers and distributions are sent
     #[arg(long, value_enum, default_value = "both", env = "REMOTE_WRITE_HISTOGRAMS")]
     pub histograms: Histograms,
