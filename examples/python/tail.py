@@ -65,17 +65,19 @@ def fields(row: wire.Row, before) -> dict:
 
 
 class Tail:
-    def __init__(self, broker: str, levels: list, as_json: bool):
+    def __init__(self, broker: str, levels: list, as_json: bool, keys: zibrato.Keys):
         self._json, self._levels, self._ledger = as_json, levels, Ledger()
         context, self._poller = zmq.Context.instance(), zmq.Poller()
         self._subs, self._asks = [], []
-        for host, port in zibrato.addresses(broker):
+        for index, (host, port) in enumerate(zibrato.addresses(broker)):
             sub = context.socket(zmq.SUB)
+            keys.secure(sub, index)
             sub.connect(f"{host}:{port + 1}")
             for topic in [f"{level}|" for level in levels] + ["beat|"] if levels else [""]:
                 sub.subscribe(topic)
             ask = context.socket(zmq.DEALER)
             ask.linger = 0
+            keys.secure(ask, index)
             ask.connect(f"{host}:{port + 2}")
             question = {"word": "ask", "id": 1, "levels": levels, "cursor": None}
             ask.send_multipart(wire.encode_message(question))
@@ -147,12 +149,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--broker", default=os.environ.get("ZIBRATO_BROKER", "tcp://127.0.0.1:5550"))
     parser.add_argument("--levels", default="", help="comma-separated; all levels by default")
+    environ = os.environ.get
+    parser.add_argument("--key", default=environ("ZIBRATO_KEY"), help="own key, NAME.key_secret")
+    parser.add_argument("--broker-key", default=environ("ZIBRATO_BROKER_KEY"), help="brokers' keys, NAME.key")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end by itself after so long")
     args = parser.parse_args()
     levels = [word.strip() for word in args.levels.split(",") if word.strip()]
     try:
-        Tail(args.broker, levels, args.json).run(args.seconds)
+        Tail(args.broker, levels, args.json, zibrato.Keys(args.key, args.broker_key)).run(args.seconds)
     except KeyboardInterrupt:
         pass
 

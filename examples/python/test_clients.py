@@ -11,11 +11,13 @@ import pathlib
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
 
 import zmq
+import zmq.auth
 
 import wire
 import zibrato
@@ -120,8 +122,8 @@ class ModelBroker:
 class Program:
     """The real broker."""
 
-    def __init__(self, port: int):
-        self._process = subprocess.Popen([PROGRAM, "--port", str(port), "--state", "none"])
+    def __init__(self, port: int, *options: str):
+        self._process = subprocess.Popen([PROGRAM, "--port", str(port), "--state", "none", *options])
 
     def stop(self):
         self._process.terminate()
@@ -131,15 +133,16 @@ class Program:
 class Asker:
     """Asks until the answer is whole, and gives the tests' frames, each with its level."""
 
-    def __init__(self, port: int):
+    def __init__(self, port: int, keys=zibrato.Keys(None, None)):
         self._socket, self._id = zmq.Context.instance().socket(zmq.DEALER), 0
         self._socket.linger = 0
+        keys.secure(self._socket, 0)
         self._socket.connect(f"tcp://127.0.0.1:{port + 2}")
 
     def close(self):
         self._socket.close()
 
-    def frames(self) -> list:
+    def frames(self, *sources: str) -> list:
         while True:
             self._id += 1
             question = {"word": "ask", "id": self._id, "levels": [], "cursor": None}
@@ -158,7 +161,8 @@ class Asker:
                     assert not frame.skipped, frame.skipped
                     found[message["index"]] = (message["topic"][:-1], frame)
             else:
-                return [(level, frame) for level, frame in found.values() if frame.head.source == "test"]
+                wanted = sources or ("test",)
+                return [(level, frame) for level, frame in found.values() if frame.head.source in wanted]
 
 
 class Clients(unittest.TestCase):
@@ -273,6 +277,27 @@ class Clients(unittest.TestCase):
         totals = self.totals()
         self.assertEqual(totals["info", "counter", "parent"]["whole"], 5)
         self.assertEqual(totals["info", "counter", "child"]["whole"], 3)
+
+    @unittest.skipUnless(PROGRAM, "needs the real broker")
+    def test_keys_let_in_and_strangers_stay_out(self):
+        self.port, folder = free_port(), tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        names = ("broker", "app", "asker", "stranger")
+        files = {name: zmq.auth.create_certificates(folder.name, name) for name in names}
+        allowed = pathlib.Path(folder.name, "allowed.toml")
+        keys = {name: zmq.auth.load_certificate(public)[0].decode() for name, (public, _) in files.items()}
+        allowed.write_text(f"[app]\nkey = '{keys['app']}'\nmay = ['send']\n[asker]\nkey = '{keys['asker']}'\n")
+        server, secret = files["broker"]
+        broker = Program(self.port, "--keys", secret, "--allow", str(allowed))
+        self.addCleanup(broker.stop)
+        for name in ("stranger", "app"):
+            address = f"tcp://127.0.0.1:{self.port}"
+            client = zibrato.Client(address, name, 0.05, key=files[name][1], broker_key=server)
+            client.count("pages", 7)
+            self.assertEqual(client.close(2 if name == "stranger" else 30), name == "app")
+        asker = Asker(self.port, zibrato.Keys(files["asker"][1], server))
+        self.addCleanup(asker.close)
+        self.assertEqual({frame.head.source for _, frame in asker.frames("app", "stranger")}, {"app"})
 
     def test_broker_shows_that_it_lives(self):
         self.start()

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from typing import Dict, List, Optional, Tuple
 
 import zmq
+import zmq.auth
 
 import wire
 
@@ -46,6 +47,27 @@ def addresses(broker: str) -> List[Tuple[str, int]]:
             raise ValueError(f"{word!r} is not tcp://HOST[:PORT]")
         found.append((host, int(port)))
     return found
+
+
+class Keys:
+    """CURVE for sockets that connect: own is NAME.key_secret, brokers are files NAME.key, comma-separated, one for all
+    or one for each. Without files sockets stay as they are."""
+
+    def __init__(self, own: Optional[str], brokers: Optional[str]):
+        self._own = self._brokers = None
+        if bool(own) != bool(brokers):
+            raise ValueError("give a key and the broker's key, or none of them")
+        if own:
+            self._own = zmq.auth.load_certificate(own)
+            if self._own[1] is None:
+                raise ValueError(f"{own} has a public key only: give NAME.key_secret")
+            self._brokers = [zmq.auth.load_certificate(path.strip())[0] for path in brokers.split(",")]
+
+    def secure(self, socket: zmq.Socket, broker: int) -> None:
+        """To be called before the socket connects to the broker of that number."""
+        if self._own:
+            socket.curve_publickey, socket.curve_secretkey = self._own
+            socket.curve_serverkey = self._brokers[broker if len(self._brokers) > 1 else 0]
 
 
 class _Clock:
@@ -157,6 +179,7 @@ class Client:
     source: the source of metrics that name none; the host name by default.
     interval: seconds between two sets.
     levels: the only levels that are on; None for all.
+    key, broker_key: files for CURVE, as in Keys; ZIBRATO_KEY and ZIBRATO_BROKER_KEY where none are given.
     """
 
     def __init__(
@@ -165,8 +188,12 @@ class Client:
         source: Optional[str] = None,
         interval: float = 1.0,
         levels: Optional[List[str]] = None,
+        key: Optional[str] = None,
+        broker_key: Optional[str] = None,
     ):
         self._brokers = addresses(broker or os.environ.get("ZIBRATO_BROKER") or "tcp://127.0.0.1:5550")
+        environ = os.environ.get
+        self._keys = Keys(key or environ("ZIBRATO_KEY"), broker_key or environ("ZIBRATO_BROKER_KEY"))
         self._source = source or os.environ.get("ZIBRATO_SOURCE") or socket.gethostname()
         if not wire.is_name(self._source):
             raise ValueError(f"{self._source!r} cannot be a source")
@@ -269,9 +296,10 @@ class Client:
         """The thread: no other one touches the sockets."""
         context = zmq.Context()
         pushes = []
-        for host, port in self._brokers:
+        for index, (host, port) in enumerate(self._brokers):
             push = context.socket(zmq.PUSH)
             push.sndhwm, push.linger = SEND_QUEUE, 0
+            self._keys.secure(push, index)
             push.connect(f"{host}:{port}")
             pushes.append(push)
         next_time = time.monotonic() + self._interval
@@ -303,9 +331,10 @@ class Client:
     def _hand_over(self, context: zmq.Context, sets: List[_Set]) -> List[str]:
         """Repeats the last sets until each broker has acknowledged them; returns the levels that none has."""
         asks = []
-        for host, port in self._brokers:
+        for index, (host, port) in enumerate(self._brokers):
             ask = context.socket(zmq.DEALER)
             ask.linger = 0
+            self._keys.secure(ask, index)
             ask.connect(f"{host}:{port + 2}")
             asks.append(ask)
         poller = zmq.Poller()

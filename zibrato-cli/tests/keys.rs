@@ -6,7 +6,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use support::{run, zibrato};
+use support::{Broker, Running, run, zibrato};
 
 /// Runs it, and gives its status, output and complaints.
 fn keys(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
@@ -80,4 +80,38 @@ fn what_is_not_protected_is_said() {
     assert!(!err.contains("can be read and altered") && err.contains("chmod 600"), "{err}");
     let (_, _, err) = run(&["info", "--deadline", "2", "--broker", "tcp://127.0.0.1:1"]);
     assert!(!err.contains("on the way") && err.contains("failed to connect to tcp://127.0.0.1:3"), "{err}");
+}
+
+#[test]
+fn with_keys_measurements_pass_the_broker_and_without_they_do_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| keys(directory.path(), arguments);
+    for name in ["broker", "app", "tail", "stranger"] {
+        assert_eq!(run(&["keys", "new", name]).0, 0);
+    }
+    for (name, may) in [("app", "send"), ("tail", "send,receive")] {
+        let allow = ["keys", "allow", &format!("{name}.key"), "--file", "allowed.toml", "--may", may];
+        assert_eq!(run(&allow).0, 0);
+    }
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let broker =
+        Broker::start_with(&["--keys", &path("broker.key_secret"), "--allow", &path("allowed.toml")]);
+    let with = |who: &str, arguments: &[&str]| {
+        let mut command = broker.zibrato(arguments);
+        command.args(["--key", &path(&format!("{who}.key_secret")), "--broker-key", &path("broker.key")]);
+        command
+    };
+    let tail = Running::start(with("tail", &["tail", "--json", "--interval", "0.1"]));
+    tail.err.until(|line| line.contains("listening to"));
+    let send = ["send", "counter", "c", "5", "--deadline", "1"];
+    let (code, _, err) = support::run(&mut with("stranger", &send));
+    assert!(code == 1 && err.contains("no broker at"), "{err}");
+    let (code, _, err) = support::run(&mut broker.zibrato(&send));
+    assert!(code == 1 && err.contains("no broker at"), "{err}");
+    let (code, _, err) = support::run(&mut with("app", &["send", "counter", "c", "7", "--deadline", "30"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let line = tail.out.next();
+    assert!(line.contains("\"name\":\"c\"") && line.contains("\"sum\":7"), "{line}");
+    let (code, out, err) = support::run(&mut with("tail", &["info", "--deadline", "30"]));
+    assert!(code == 0 && out.contains("programs"), "{out}{err}");
 }

@@ -38,7 +38,15 @@ impl Broker {
     }
 
     pub fn start_at(port: &str) -> Broker {
-        let mut command = zibrato(&["broker", "--port", port, "--state", "none"]);
+        Broker::started(zibrato(&["broker", "--port", port, "--state", "none"]))
+    }
+
+    /// One with more options.
+    pub fn start_with(options: &[&str]) -> Broker {
+        Broker::started(zibrato(&[&["broker", "--port", "0", "--state", "none"], options].concat()))
+    }
+
+    fn started(mut command: Command) -> Broker {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Lines::of(child.stderr.take().unwrap());
         let line = log.until(|line| line.contains("broker listens"));
