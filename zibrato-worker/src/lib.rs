@@ -74,6 +74,7 @@ mod shape;
 mod shard;
 mod state;
 mod status;
+mod steady;
 mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::shape::Shape;
 use crate::shard::{Dealer, measured};
 use crate::state::{State, Step};
+use crate::steady::Steady;
 use crate::totals::{Advance, Totals};
 use crate::trace::Tracing;
 
@@ -118,6 +119,7 @@ pub struct Settler {
     totals: Option<Totals>,
     last_time: Option<u64>,
     began: u64,
+    steady: Steady,
     left_out: Option<Series>,
     tracing: Option<Arc<Tracing>>,
 }
@@ -129,7 +131,8 @@ impl Settler {
     /// When the state directory cannot be read or written.
     pub fn new(state: State, levels: &Levels, rules: Rules, now: u64) -> Result<Settler, Error> {
         let mut settled = state.outline()?;
-        if settled.since.begin(levels, now.max(state.anew()?.unwrap_or(0))) {
+        let mut steady = Steady::new(state.newest_time()?, rules.slacks.clock / 2);
+        if settled.since.begin(levels, steady.at(now).max(state.anew()?.unwrap_or(0))) {
             state.save_since(&settled.since)?;
         }
         Ok(Settler {
@@ -144,6 +147,7 @@ impl Settler {
             shape: Shape::default(),
             totals: None,
             began: now,
+            steady,
             left_out: None,
             tracing: None,
         })
@@ -229,6 +233,7 @@ impl Settler {
             self.ledger.recall(origin, entry);
         }
         self.dealer.deal(&mut frame.rows);
+        let arrival = Arrival { now: self.steady.at(arrival.now), ..arrival };
         let merged = self.ledger.merge(level, frame, arrival);
         if let Some(tracing) = &self.tracing {
             tracing.received(&self.ledger.take_received());
@@ -249,7 +254,8 @@ impl Settler {
             return Ok(0);
         }
         let (moved, happened) = amounts(settling.settlement());
-        self.state.settle(&Step { entries, moved: &moved, happened, ran, ..Step::default() })?;
+        let clock = self.steady.newest();
+        self.state.settle(&Step { entries, moved: &moved, happened, ran, clock, ..Step::default() })?;
         Ok(settling.commit().entries.len())
     }
 
@@ -283,7 +289,9 @@ impl Settler {
             }
         };
         let ran = self.ledger.settled().ran;
-        let settling = self.ledger.settle(now.saturating_sub(self.rules.fresh));
+        let fresh = self.steady.at(now).saturating_sub(self.rules.fresh);
+        let clock = self.steady.newest();
+        let settling = self.ledger.settle(fresh);
         let Settlement { deltas, entries, unchanged } = settling.settlement();
         if entries.is_empty() {
             return Ok(Outcome::Nothing);
@@ -318,6 +326,7 @@ impl Settler {
             totals: &advance.changed,
             period,
             ran,
+            clock,
         };
         let ids = self.state.settle(&step)?;
         if let Some(tracing) = &self.tracing {
@@ -370,7 +379,7 @@ impl Settler {
     pub fn forget(&mut self, now: u64) -> Result<usize, Error> {
         let ran = self.ledger.settled().ran;
         let candidates = self.state.heard_before(ran.saturating_sub(self.rules.horizon))?;
-        let (gone, horizon) = self.ledger.forgettable(candidates, now);
+        let (gone, horizon) = self.ledger.forgettable(candidates, self.steady.at(now));
         let retired = ran.saturating_sub(self.rules.horizon.saturating_add(RETIRED));
         self.state.forget(&gone, horizon, retired, ran)?;
         self.ledger.forget(&gone, horizon);

@@ -41,6 +41,26 @@ async fn what_is_settled_is_sent_once_also_over_restarts() {
 }
 
 #[test]
+fn programs_count_from_zero_after_the_clock_was_set_back() {
+    const HOURS: u64 = 3 * 3600 * SECOND;
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Memory::new();
+    let mut worker = Worker::open(directory.path(), &backend, Rules::default(), NOW);
+    worker.merge(complete(1, 1, SECOND, vec![counter("a", 1)]), NOW + SECOND);
+    assert_eq!(worker.settle(NOW + SECOND), settled(1, 1));
+    let back = NOW - HOURS;
+    worker.merge(complete(2, 1, SECOND, vec![counter("a", 2)]), back);
+    assert_eq!(worker.settle(back + SECOND), settled(1, 1), "while it runs");
+    drop(worker);
+    let mut worker = Worker::open(directory.path(), &backend, Rules::default(), back - HOURS);
+    worker.merge(complete(3, 1, SECOND, vec![counter("a", 4)]), back - HOURS);
+    assert_eq!(worker.settle(back - HOURS + SECOND), settled(1, 1), "and when it starts again");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(worker.drain());
+    assert_eq!(backend.total("a"), 7.0);
+}
+
+#[test]
 fn series_are_added_up_as_the_backend_stores_them() {
     let directory = tempfile::tempdir().unwrap();
     let backend = Memory::new();

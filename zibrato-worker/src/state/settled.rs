@@ -35,6 +35,8 @@ pub(crate) struct Step<'a> {
     pub(crate) period: (u64, u64),
     /// The forgetting clock.
     pub(crate) ran: u64,
+    /// The newest time on the ledger's clock.
+    pub(crate) clock: u64,
 }
 
 /// Key, sequence, state and retired of a row.
@@ -62,6 +64,11 @@ impl State {
     /// The time of the newest batch.
     pub(crate) fn last_time(&self) -> Result<Option<u64>, Error> {
         meta(&self.lock(), "last_time").map_err(self.failed("read"))
+    }
+
+    /// The newest time on the ledger's clock, 0 where none was kept.
+    pub(crate) fn newest_time(&self) -> Result<u64, Error> {
+        Ok(meta(&self.lock(), "clock").map_err(self.failed("read"))?.unwrap_or(0))
     }
 
     /// When instances that are not known may first count from their start: nothing of them was settled before. Later
@@ -154,6 +161,7 @@ impl State {
                 set_meta(tx, "last_time", small(time))?;
             }
             set_meta(tx, "ran", small(step.ran))?;
+            set_meta(tx, "clock", small(step.clock))?;
             Ok(ids)
         })
     }
