@@ -1,6 +1,7 @@
 //! The workspace's own commands. Each does its own set-up on a machine that has Rust and Node.js.
 
 mod bench;
+mod chaos;
 mod demo;
 mod document;
 mod fuzz;
@@ -86,6 +87,15 @@ enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Runs a fleet, breaks everything in it by a seeded schedule, and compares all totals; see `-- --help`.
+    Chaos {
+        /// Builds it as it is shipped.
+        #[arg(long)]
+        release: bool,
+        /// What `zibrato-chaos run` is given, as in `cargo xtask chaos --seed 7 --minutes 3`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Times sections that move from core to core by Zibrato's clock and by the system's, and compares.
     Soak {
         /// For how long.
@@ -119,6 +129,7 @@ fn main() -> ExitCode {
         Command::Instructions { update: true, .. } => instructions::count(Then::Update),
         Command::Instructions { .. } => instructions::count(Then::Nothing),
         Command::Sizes { rounds, update } => sizes::sizes(rounds, update),
+        Command::Chaos { release, args } => chaos::chaos(release, &args),
         Command::Soak { seconds } => soak::clock(seconds),
         Command::Hostile { seconds } => siege::hostile(seconds),
         Command::Servers => servers::install(),
@@ -154,6 +165,7 @@ fn test(quick: bool, only: Vec<String>) -> ExitCode {
         steps.run("instructions", instructions::check);
         steps.run("ThreadSanitizer", sanitize::thread);
         steps.run("clock", || soak::clock(10.0).map(|()| steps::Done::Passed));
+        steps.run("chaos", chaos::short);
         steps.run("fuzz", || fuzz::all(5, None).map(|()| steps::Done::Passed));
         steps.run("macOS and Windows", platforms::check);
     }

@@ -1,0 +1,213 @@
+//! What is to arrive: exactly, where an application ended in order, and within bounds, where it was killed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::application::{BATCHES_OF_CHILD, seed_of_child};
+use crate::ledger::{Account, End};
+use crate::work::{Figure, Metric, Tally, batch};
+
+/// One life of an application: a process, from its start to its end.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// Which place of the fleet it has.
+    pub place: usize,
+    /// The source that it measures under.
+    pub source: String,
+    /// What its batches follow from.
+    pub seed: u64,
+    /// Whether it has many counters.
+    pub many: bool,
+    /// Whether what no broker has acknowledged is kept for the next life.
+    pub spills: bool,
+    /// How often it sends.
+    pub interval: Duration,
+    /// Its ledger.
+    pub ledger: PathBuf,
+    /// When it was killed, if it was.
+    pub killed: Option<u64>,
+}
+
+/// From when to when something was wrong on the way of frames, in nanoseconds of the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    /// From when.
+    pub begin: u64,
+    /// Until when.
+    pub end: u64,
+}
+
+/// The lowest and the highest total that is right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Range {
+    /// The lowest.
+    pub low: i64,
+    /// The highest.
+    pub high: i64,
+    /// What was measured, all of it.
+    pub measured: i64,
+}
+
+/// How much longer than its interval an application may have taken to send, on a busy machine.
+const LATE: u64 = 1_500_000_000;
+
+/// A life that was cut off.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cut {
+    /// Its source.
+    pub source: String,
+    /// Seconds between two frames.
+    pub interval: f64,
+    /// How many batches it measured.
+    pub batches: u64,
+    /// How many of them at least must have arrived.
+    pub at_least: u64,
+    /// How many did, by what a worker has settled of a counter that is in each; `None` where nobody can tell.
+    pub arrived: Option<u64>,
+    /// Seconds before the end that the first batch was measured that did not arrive, 0 where all did.
+    pub lost_seconds: f64,
+    /// When the batches were done.
+    #[serde(skip)]
+    pub done: Vec<u64>,
+    /// When it was over.
+    #[serde(skip)]
+    pub over: u64,
+}
+
+/// What all lives together are to have left.
+#[derive(Debug, Default)]
+pub struct Truth {
+    /// By source, metric and figure.
+    pub ranges: BTreeMap<(String, Metric, Figure), Range>,
+    /// Lives that were cut off.
+    pub cut: Vec<Cut>,
+    /// How many lives there were, children included.
+    pub lives: u64,
+    /// How many of them ended in order.
+    pub acknowledged: u64,
+    /// How many ended with nobody acknowledging, and left their last totals for others to deliver.
+    pub spilled: u64,
+    /// Batches that were measured.
+    pub batches: u64,
+}
+
+impl Truth {
+    /// Adds a life; `troubles` are those on its way to a broker that lives.
+    ///
+    /// # Errors
+    /// When its ledger cannot be read.
+    pub fn add(&mut self, life: &Life, troubles: &[Trouble]) -> io::Result<()> {
+        let account = Account::read(&life.ledger)?;
+        self.add_account(life, life.seed, life.many, &account, troubles);
+        let Some(directory) = life.ledger.parent() else { return Ok(()) };
+        let Some(stem) = life.ledger.file_stem().and_then(|stem| stem.to_str()) else { return Ok(()) };
+        for number in 1..=account.begun {
+            let path = directory.join(format!("{stem}.child-{number}"));
+            if path.exists() {
+                let child = Account::read(&path)?;
+                debug_assert!(child.begun <= BATCHES_OF_CHILD);
+                self.add_account(life, seed_of_child(life.seed, number), false, &child, troubles);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_account(&mut self, life: &Life, seed: u64, many: bool, account: &Account, troubles: &[Trouble]) {
+        self.lives += 1;
+        self.batches += account.begun;
+        let kept = match account.end {
+            End::Acknowledged => true,
+            End::Unacknowledged => life.spills,
+            End::Crashed => false,
+        };
+        self.acknowledged += u64::from(account.end == End::Acknowledged);
+        self.spilled += u64::from(account.end == End::Unacknowledged && life.spills);
+        let tally = account.tally(seed, many, account.begun);
+        if kept || account.begun == 0 {
+            self.add_ranges(life, &tally, &tally, &tally);
+            return;
+        }
+        // What it measured since its last frame may be lost: since then at the latest.
+        let over = account.ending.or(life.killed).unwrap_or(account.last).max(account.last);
+        let sent = calm_before(over.saturating_sub(life.interval.as_nanos() as u64 + LATE), troubles);
+        let at_least = account.done_by(sent);
+        let mut now = account.tally(seed, many, at_least);
+        // What the lowest tally lacks has been zero.
+        for key in tally.0.keys() {
+            now.0.entry(key.clone()).or_default();
+        }
+        let (mut low, mut high) = (now.clone(), now.clone());
+        for number in at_least..account.begun {
+            now.add(&batch(seed, number, many));
+            for (key, total) in &now.0 {
+                let lowest = low.0.entry(key.clone()).or_insert(0);
+                *lowest = (*lowest).min(*total);
+                let highest = high.0.entry(key.clone()).or_insert(0);
+                *highest = (*highest).max(*total);
+            }
+        }
+        self.add_ranges(life, &low, &high, &tally);
+        self.cut.push(Cut {
+            source: life.source.clone(),
+            interval: life.interval.as_secs_f64(),
+            batches: account.begun,
+            at_least,
+            arrived: None,
+            lost_seconds: 0.0,
+            done: account.done.clone(),
+            over,
+        });
+    }
+
+    fn add_ranges(&mut self, life: &Life, low: &Tally, high: &Tally, all: &Tally) {
+        for ((metric, figure), low) in &low.0 {
+            let of = |tally: &Tally| tally.0.get(&(metric.clone(), *figure)).copied().unwrap_or(*low);
+            let range = self.ranges.entry((life.source.clone(), metric.clone(), *figure)).or_default();
+            range.low += low;
+            range.high += of(high);
+            range.measured += of(all);
+        }
+    }
+}
+
+/// The latest time up to `time` that is in no trouble, nor an instant after one began.
+fn calm_before(time: u64, troubles: &[Trouble]) -> u64 {
+    let mut time = time;
+    while let Some(trouble) = troubles.iter().find(|trouble| trouble.begin <= time && time < trouble.end) {
+        time = trouble.begin.saturating_sub(LATE);
+    }
+    time
+}
+
+/// When all of several ways are in trouble.
+pub fn together(ways: &[Vec<Trouble>]) -> Vec<Trouble> {
+    let Some((first, rest)) = ways.split_first() else { return Vec::new() };
+    rest.iter().fold(first.clone(), |all, way| {
+        let both = |a: &Trouble, b: &Trouble| {
+            let both = Trouble { begin: a.begin.max(b.begin), end: a.end.min(b.end) };
+            (both.begin < both.end).then_some(both)
+        };
+        all.iter().flat_map(|a| way.iter().filter_map(|b| both(a, b))).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calm_is_before_all_troubles() {
+        let second = 1_000_000_000;
+        let trouble = |begin: u64, end: u64| Trouble { begin: begin * second, end: end * second };
+        let troubles = [trouble(20, 30), trouble(15, 21), trouble(40, 50)];
+        assert_eq!(calm_before(35 * second, &troubles), 35 * second);
+        assert_eq!(calm_before(45 * second, &troubles), 40 * second - LATE);
+        assert_eq!(calm_before(25 * second, &troubles), 15 * second - LATE);
+        let both = together(&[vec![trouble(1, 5), trouble(8, 9)], vec![trouble(4, 10)]]);
+        assert_eq!(both, [trouble(4, 5), trouble(8, 9)]);
+    }
+}
