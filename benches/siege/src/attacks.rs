@@ -1,6 +1,6 @@
 //! What a hostile or broken peer can do.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) const ATTACKS: &[(&str, Attack, &str)] = &[
     ("PING and empty commands", pings, "commands"),
     ("resets in mid-frame", resets, "connections.accepted"),
     ("subscribers that do not read", slow, "frames_dropped"),
-    ("askers that do not read", askers, "rejected.ask"),
+    ("askers that do not read", askers, "asks"),
     ("hundreds of peers with one identity", same, "connections.accepted"),
     ("one metric name a frame", names, "level.info"),
     ("a million instances", instances, "evicted"),
@@ -83,8 +83,11 @@ fn huge(port: u16, _: u8, over: &AtomicBool) {
     until(over, || {
         turn += 1;
         let (port, kind) = ports(port)[turn % 3];
-        let start = if turn % 2 == 0 { hello(kind) } else { greeting() };
-        say(port, &[&start[..], &[[2, 3, 6][turn % 3]], &(1u64 << 63).to_be_bytes()].concat()).map(drop)
+        let mut stream = if turn % 2 == 0 { connect(port, kind, BAD).ok()? } else { say(port, &greeting())? };
+        stream.write_all(&[&[[2, 3, 6][turn % 3]][..], &(1u64 << 63).to_be_bytes()].concat()).ok()?;
+        // Until the broker ends it.
+        stream.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
+        stream.read_to_end(&mut Vec::new()).ok().map(drop)
     });
 }
 
@@ -181,7 +184,7 @@ fn slow(port: u16, number: u8, over: &AtomicBool) {
 
 fn askers(port: u16, number: u8, over: &AtomicBool) {
     if let Ok(mut push) = connect(port, "PUSH", BAD) {
-        for n in 0..200u8 {
+        for n in 0..40u8 {
             let _ = push.write_all(
                 client::Messages::new([n, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 100_000, 1)
                     .next(),

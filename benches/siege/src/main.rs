@@ -48,7 +48,7 @@ enum Command {
         #[arg(long)]
         only: Option<String>,
         /// Fail where the broker ends, has more memory than its limits allow, tells of an attack in no counter, or passes
-        /// on less than half of the good traffic.
+        /// on nothing good.
         #[arg(long)]
         check: bool,
     },

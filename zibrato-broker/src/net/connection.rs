@@ -120,7 +120,6 @@ async fn run(
         service.take(peer, batch)
     };
     let mut told = Told::Run;
-    let mut turns = 0;
     loop {
         let is_blocked = !output.write(stream, &peer.outbox, secure.as_deref_mut())?;
         let interest = if is_blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
@@ -143,16 +142,11 @@ async fn run(
             None => input.read(stream, links, &peer.link, &mut take)?,
             Some(connection) => input.read_secure(stream, connection, &mut take)?,
         };
-        match read {
-            Read::End => return Ok(()),
-            Read::Nothing => {}
-            Read::More => {
-                turns += 1;
-                if turns % TURNS == 0 {
-                    tokio::task::yield_now().await;
-                }
-            }
+        if read == Read::End {
+            return Ok(());
         }
+        // Others have their turn, or whoever sends without a pause would have all of them.
+        tokio::task::yield_now().await;
     }
     // What has arrived is still taken, but not what keeps coming; and what waits is still sent.
     for _ in 0..LEFT {

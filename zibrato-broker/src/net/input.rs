@@ -18,7 +18,7 @@ const OWN: usize = 48 << 10;
 /// After a message with an allocation of its own the next is likely as large: only its headers are read first.
 const HEADERS: usize = 1024;
 /// Reads before others have their turn.
-const TURNS: usize = 4;
+const TURNS: usize = 2;
 /// Most that a connection keeps allocated for the beginnings of small messages.
 const SPARE: usize = 4096;
 
