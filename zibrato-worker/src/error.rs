@@ -68,6 +68,8 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         why: String,
     },
+    /// The admin port cannot be served.
+    Admin(zibrato_admin::Error),
     /// A part of the worker ended unexpectedly.
     Task {
         /// Which part, and how it ended.
@@ -116,6 +118,7 @@ impl std::fmt::Display for Error {
             ),
             Error::BadState { path, why } => write!(f, "read the state in {}: {why}", path.display()),
             Error::Option { why } => write!(f, "use the options: {why}"),
+            Error::Admin(why) => why.fmt(f),
             Error::Task { why } => write!(f, "keep the worker going: {why}"),
         }
     }
@@ -126,6 +129,7 @@ impl std::error::Error for Error {
         match self {
             Error::File { why, .. } => Some(why),
             Error::Database { why, .. } => Some(why),
+            Error::Admin(why) => why.source(),
             _ => None,
         }
     }

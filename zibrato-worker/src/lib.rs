@@ -51,6 +51,7 @@
 //! [`run`] puts sockets and timers around them. The feature `testing` adds backends for tests.
 
 mod account;
+mod admin;
 mod aggregate;
 mod asking;
 mod backend;
@@ -63,6 +64,7 @@ pub mod decimal;
 mod dry_run;
 mod error;
 mod line_file;
+mod metrics;
 mod options;
 mod own;
 mod preview;
@@ -80,14 +82,17 @@ mod subscription;
 pub mod testing;
 mod totals;
 mod trace;
+mod vitals;
 
 pub use account::Amount;
+pub use admin::Admin;
 pub use asking::Asking;
 pub use backend::{Accepted, Backend, BackendError, Temporality};
 pub use backend_options::{Arguments, BackendOptions, OpenError, examples, main_of};
 pub use batch::{Batch, GaugeSummary, Measurement, Series, Statistics, Summary, Value};
 pub use error::Error;
 pub use line_file::LineFile;
+pub use metrics::METRICS;
 pub use options::Options;
 pub use preview::{Preview, preview};
 pub use program::{main_with, notify, set_up_logging, stop_signal};

@@ -72,6 +72,9 @@ pub struct Options {
     /// Add a tag of this name that says which start of which program has measured
     #[arg(long, env = "ZIBRATO_INSTANCE_TAG", value_name = "NAME", value_parser = tag, help_heading = SHAPE)]
     pub instance_tag: Option<String>,
+    /// The admin port, of the whole process.
+    #[command(flatten)]
+    pub admin: zibrato_admin::Options,
     /// What the worker is called where there are several of one backend; its state directory is then named after it.
     #[arg(skip)]
     pub name: Option<String>,
@@ -101,6 +104,7 @@ impl Default for Options {
             rename: Vec::new(),
             tag: Vec::new(),
             instance_tag: None,
+            admin: zibrato_admin::Options::default(),
             name: None,
         }
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use zibrato_core::frame::{Flags, Head, InstanceId, Key, Kind, Row, State, Tags, Total, encode_set};
+use zibrato_core::frame::{Flags, Gauge, Head, InstanceId, Key, Kind, Row, State, Tags, Total, encode_set};
 use zibrato_core::ledger::Ledger;
 use zibrato_core::{level, limits};
 use zibrato_transport::{Broker, Push};
 
 use crate::complaints::Complaints;
-use crate::status::Figures;
+use crate::status::Status;
+use crate::subscription::Heard;
 use crate::trace::Tracing;
 
 /// How often they are sent.
@@ -17,6 +18,17 @@ pub(crate) const EVERY: Duration = Duration::from_secs(5);
 
 /// Most levels that have metrics of their own.
 const LEVELS: usize = 100;
+
+/// What the worker tells of itself.
+pub(crate) struct Told<'a> {
+    pub(crate) status: &'a Status,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) complaints: &'a Complaints,
+    pub(crate) heard: &'a Heard,
+    pub(crate) misses: u64,
+    pub(crate) held_bytes: usize,
+    pub(crate) state_failing: bool,
+}
 
 pub(crate) struct Own {
     instance: InstanceId,
@@ -63,16 +75,53 @@ impl Own {
         }
     }
 
-    /// Sends what the figures are now; `last` where the worker ends.
-    pub(crate) fn send(
-        &mut self,
-        now: u64,
-        figures: &Figures,
-        backend: &[(&str, u64)],
-        ledger: &Ledger,
-        complaints: &Complaints,
-        last: bool,
-    ) {
+    /// What the worker knows of itself now, as rows.
+    pub(crate) fn rows(&self, now: u64, told: &Told<'_>) -> Vec<Row> {
+        let mut rows = Rows { own: self, now, rows: Vec::new() };
+        told.status.figures().named().for_each(|(name, total)| rows.counter(name, None, total));
+        told.status.backend().iter().for_each(|&(name, total)| rows.counter(name, None, total));
+        let (events, dropped) = self.tracing.counts();
+        let counts = told.ledger.counts();
+        let counters = [
+            ("trace_events", events),
+            ("trace_dropped", dropped + counts.marks_lost),
+            ("frames", counts.frames),
+            ("frames_old", counts.too_old),
+            ("frames_missed", told.misses),
+            ("frames_beyond", counts.frames_beyond),
+            ("rows_beyond", counts.rows_beyond),
+            ("gaps", counts.gaps),
+            ("late", counts.late),
+            ("conflicts", counts.conflicts),
+            ("point_repeats", counts.point_repeats),
+            ("points_lost", counts.points_lost),
+            ("backwards", counts.backwards),
+            ("brokers_silences", told.heard.silences()),
+            ("own_dropped", self.pushes.iter().map(|push| push.stats().dropped).sum()),
+        ];
+        counters.into_iter().for_each(|(name, total)| rows.counter(name, None, total));
+        told.complaints.counts().for_each(|(reason, total)| rows.counter("refused", Some(("reason", reason)), total));
+        for (level, counts) in told.ledger.level_counts().take(LEVELS) {
+            rows.counter("level_frames", Some(("level", level)), counts.frames);
+            rows.counter("level_gaps", Some(("level", level)), counts.gaps);
+        }
+        let status = told.status;
+        let gauges = [
+            ("brokers_heard", told.heard.count() as f64),
+            ("outbox_batches", status.outbox_batches() as f64),
+            ("outbox_oldest_seconds", status.oldest(now)),
+            ("backend_outage_seconds", status.outage(now)),
+            ("settled_seconds_ago", status.settled(now)),
+            ("held_bytes", told.held_bytes as f64),
+            ("state_failing", f64::from(u8::from(told.state_failing))),
+            ("started", self.started_at as f64 / 1e9),
+        ];
+        gauges.into_iter().for_each(|(name, value)| rows.gauge(name, value));
+        rows.rows
+    }
+
+    /// Sends its own metrics; `last` where the worker ends.
+    pub(crate) fn send(&mut self, now: u64, rows: &[Row], last: bool) {
         self.sequence += 1;
         let flags = if last { Flags::COMPLETE.with(Flags::LAST) } else { Flags::COMPLETE };
         let head = Head {
@@ -86,43 +135,8 @@ impl Own {
             flags,
             source: self.source.clone(),
         };
-        let mut rows = Vec::new();
-        let counts = ledger.counts();
-        let mut add = |name: &str, reason: Option<(&str, &str)>, total: u64| {
-            let whose = ("backend", self.backend);
-            let worker = self.worker.as_deref().map(|worker| ("worker", worker));
-            let tags = Tags::new([Some(whose), reason, worker].into_iter().flatten());
-            let name = format!("zibrato.worker.{}", name.replace('_', ".")).into();
-            let source = self.source.as_str().into();
-            let key = Key { kind: Kind::Counter, name, source, tags, born: self.started_at };
-            let total = Total::whole(i64::try_from(total).unwrap_or(i64::MAX));
-            rows.push(Row { key, state: State::Total(total), trace: None, event: None });
-        };
-        figures.named().for_each(|(name, total)| add(name, None, total));
-        backend.iter().for_each(|&(name, total)| add(name, None, total));
-        let (told, dropped) = self.tracing.counts();
-        add("trace_events", None, told);
-        add("trace_dropped", None, dropped + counts.marks_lost);
-        let merged = [
-            ("frames", counts.frames),
-            ("frames_old", counts.too_old),
-            ("gaps", counts.gaps),
-            ("late", counts.late),
-            ("conflicts", counts.conflicts),
-            ("point_repeats", counts.point_repeats),
-            ("points_lost", counts.points_lost),
-            ("backwards", counts.backwards),
-            ("rows_beyond", counts.rows_beyond),
-            ("frames_beyond", counts.frames_beyond),
-        ];
-        merged.into_iter().for_each(|(name, total)| add(name, None, total));
-        complaints.counts().for_each(|(reason, total)| add("refused", Some(("reason", reason)), total));
-        for (level, counts) in ledger.level_counts().take(LEVELS) {
-            add("level_frames", Some(("level", level)), counts.frames);
-            add("level_gaps", Some(("level", level)), counts.gaps);
-        }
         let topic = level::topic(level::OWN);
-        for frame in encode_set(&head, &rows, limits::FRAME) {
+        for frame in encode_set(&head, rows, limits::FRAME) {
             for push in &self.pushes {
                 push.offer(&topic, frame.clone().into());
             }
@@ -134,5 +148,33 @@ impl Own {
         for push in self.pushes {
             push.close(deadline).await;
         }
+    }
+}
+
+/// Rows in the making.
+struct Rows<'a> {
+    own: &'a Own,
+    now: u64,
+    rows: Vec<Row>,
+}
+
+impl Rows<'_> {
+    fn counter(&mut self, name: &str, tag: Option<(&str, &str)>, total: u64) {
+        let total = Total::whole(i64::try_from(total).unwrap_or(i64::MAX));
+        self.push(Kind::Counter, name, tag, State::Total(total));
+    }
+
+    fn gauge(&mut self, name: &str, value: f64) {
+        self.push(Kind::Gauge, name, None, State::Gauge(Gauge { value, set_at: self.now, statistics: None }));
+    }
+
+    fn push(&mut self, kind: Kind, name: &str, tag: Option<(&str, &str)>, state: State) {
+        let whose = ("backend", self.own.backend);
+        let worker = self.own.worker.as_deref().map(|worker| ("worker", worker));
+        let tags = Tags::new([Some(whose), tag, worker].into_iter().flatten());
+        let name = format!("zibrato.worker.{}", name.replace('_', ".")).into();
+        let source = self.own.source.as_str().into();
+        let key = Key { kind, name, source, tags, born: self.own.started_at };
+        self.rows.push(Row { key, state, trace: None, event: None });
     }
 }

@@ -17,7 +17,7 @@ pub fn main_with<B: Backend>(options: Options, backend: B) -> ExitCode {
         runtime.map_err(|why| Error::Task { why: format!("start the runtime: {why}") }).and_then(|runtime| {
             runtime.block_on(async {
                 let stop =
-                    stop_signal().map_err(|why| Error::Task { why: format!("handle signals: {why}") })?;
+                    end_signal().map_err(|why| Error::Task { why: format!("handle signals: {why}") })?;
                 run(options, backend, stop).await
             })
         });
@@ -76,15 +76,38 @@ pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// The same as [`stop_signal`]; a hangup ends a worker that has a terminal, and no other. Those who rotate files send
+/// it, and there is nothing to reopen: what a worker writes is opened anew for each batch.
+#[cfg(unix)]
+fn end_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = stop_signal()?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        let hung_up = async {
+            while hangup.recv().await.is_some() {
+                if std::io::stderr().is_terminal() {
+                    return;
+                }
+                tracing::info!(
+                    "was sent a HUP; files are opened anew for each batch, and options do not change"
+                );
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = stop => {}
+            () = hung_up => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn end_signal() -> std::io::Result<impl Future<Output = ()>> {
+    stop_signal()
+}
+
 /// Tells systemd, where it started this process, that it is ready or about to end.
 pub fn notify(stopping: bool) {
-    #[cfg(unix)]
-    {
-        let state = if stopping { sd_notify::NotifyState::Stopping } else { sd_notify::NotifyState::Ready };
-        if let Err(why) = sd_notify::notify(&[state]) {
-            tracing::warn!(%why, "failed to notify systemd");
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = stopping;
+    if stopping { zibrato_admin::notify_stopping() } else { zibrato_admin::notify_ready() }
 }

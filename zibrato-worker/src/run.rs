@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::Instrument;
+use zibrato_admin::{Loop, Part, Server, Watchdog};
 use zibrato_core::ask::Message;
 use zibrato_core::clock;
 use zibrato_core::frame::{Frame, InstanceId, decode};
@@ -20,6 +21,7 @@ use zibrato_core::ledger::{Arrival, Limits, Merged};
 use zibrato_core::level::{self, Levels};
 use zibrato_transport::{Asker, Broker, Event};
 
+use crate::admin::Admin;
 use crate::asking::{Asking, INTERVAL};
 use crate::backend::{Backend, Temporality};
 use crate::batch::Batch;
@@ -36,6 +38,7 @@ use crate::shard::Shard;
 use crate::state::State;
 use crate::status::Status;
 use crate::subscription::{Feed, Tap};
+use crate::vitals::Vitals;
 
 /// How often first sights are written down and questions are looked after.
 const TICK: Duration = Duration::from_secs(1);
@@ -57,6 +60,10 @@ const DISK: Duration = Duration::from_secs(5);
 const LET_GO: Duration = Duration::from_secs(30);
 /// How often the state may be found damaged before the worker gives up.
 const DAMAGES: u64 = 5;
+/// After so long without a turn the worker is stuck. A turn may have to wait for a slow disk.
+const STUCK: Duration = Duration::from_secs(120);
+/// After so long one attempt to send is stuck; the requests that it makes end before.
+const SENDING: Duration = Duration::from_secs(300);
 /// How long the sender sleeps when there is nothing to send and nobody wakes it.
 const ASLEEP: Duration = Duration::from_secs(60);
 
@@ -72,16 +79,28 @@ pub async fn run<B: Backend>(
     backend: B,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let admin = Arc::new(Admin::default());
+    let _server = Server::start(&options.admin, admin.clone()).map_err(Error::Admin)?;
+    let watched = admin.clone();
+    let watchdog = Watchdog::start(move || watched.troubles());
+    let _watchdog = watchdog.map_err(|why| Error::Task { why: format!("start the watchdog: {why}") })?;
+    admin.starts(options.name.as_deref().unwrap_or(B::NAME));
     let brokers = options.brokers()?;
     options.warn_of_security(&brokers);
     let feed = Feed::own(&brokers, &options.levels.topics());
-    let result = run_fed(options, backend, feed, || notify(false), shutdown).await;
+    let told = admin.clone();
+    let stop = async {
+        shutdown.await;
+        told.stops();
+    };
+    let result = run_fed(options, backend, feed, &admin, || notify(false), stop).await;
     notify(true);
     result
 }
 
 /// The same over a subscription that it shares with other workers of the process, which must be one to the same brokers
-/// and at least to the worker's levels. Whoever runs the workers tells systemd of them.
+/// and at least to the worker's levels. Whoever runs the workers tells systemd of them, and serves the admin port of all,
+/// which is told of this one by `admin`.
 ///
 /// # Errors
 /// As [`run`].
@@ -89,24 +108,26 @@ pub async fn run_tapped<B: Backend>(
     options: Options,
     backend: B,
     tap: Tap,
+    admin: &Admin,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    run_fed(options, backend, Feed::Shared(tap), || {}, shutdown).await
+    run_fed(options, backend, Feed::Shared(tap), admin, || {}, shutdown).await
 }
 
 async fn run_fed<B: Backend>(
     options: Options,
     backend: B,
     feed: Feed,
+    admin: &Admin,
     ready: impl FnOnce(),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let directory = options.state_directory(B::NAME)?;
     if !options.dry_run {
-        return run_in(options, backend, &directory, feed, ready, shutdown).await;
+        return run_in(options, backend, &directory, feed, admin, ready, shutdown).await;
     }
     let copy = blocking(move || dry_run::copy(&directory)).await?;
-    run_in(options, DryRun(backend), copy.path(), feed, ready, shutdown).await
+    run_in(options, DryRun(backend), copy.path(), feed, admin, ready, shutdown).await
 }
 
 async fn run_in<B: Backend>(
@@ -114,6 +135,7 @@ async fn run_in<B: Backend>(
     mut backend: B,
     directory: &std::path::Path,
     feed: Feed,
+    admin: &Admin,
     ready: impl FnOnce(),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
@@ -151,15 +173,29 @@ async fn run_in<B: Backend>(
     let backend = Arc::new(Mutex::new(backend));
     let status = Arc::new(Status::default());
     count_damage(&status, settler.state());
-    let own =
-        (!options.dry_run).then(|| Own::new(&brokers, B::NAME, options.name.as_deref(), clock::unix_nanos()));
-    let tracing = own.as_ref().map(Own::tracing);
+    // A dry run tells brokers nothing.
+    let listeners = if options.dry_run { &[][..] } else { &brokers };
+    let own = Own::new(listeners, B::NAME, options.name.as_deref(), clock::unix_nanos());
+    let tracing = (!options.dry_run).then(|| own.tracing());
     if let Some(tracing) = &tracing {
         settler.set_tracing(tracing.clone());
     }
-    let [disk, senders_disk] = Disk::two();
+    let [disk, senders_disk] = Disk::two(&status);
+    let vitals = Arc::new(Vitals::new(
+        B::NAME,
+        &brokers,
+        options.levels.to_string(),
+        settler.state().directory().display().to_string(),
+        status.clone(),
+        feed.heard(),
+        disk.failing.clone(),
+    ));
+    let name = options.name.as_deref().unwrap_or(B::NAME);
+    let turns = admin.liveness().regular(format!("the worker {name}"), STUCK);
+    let sends = admin.liveness().on_demand(format!("sending to {name}"), SENDING);
+    admin.works(name, vitals.clone());
     let sender = Sender::new(backend.clone(), settler.state().clone(), status.clone());
-    let sending = Sending::start(sender.with_tracing(tracing), senders_disk);
+    let sending = Sending::start(sender.with_tracing(tracing), senders_disk, sends);
     let (asker_messages, answers) = mpsc::channel(64);
     let mut worker = Work {
         feed,
@@ -170,7 +206,9 @@ async fn run_in<B: Backend>(
             .collect(),
         answers,
         asking: Asking::new(brokers.len(), options.levels.listed(), INTERVAL),
-        own,
+        own: Some(own),
+        vitals,
+        turns,
         brokers,
         levels: options.levels,
         settler: Some(settler),
@@ -254,7 +292,10 @@ struct Work<B> {
     askers: Vec<AskerTask>,
     answers: mpsc::Receiver<(usize, Message)>,
     asking: Asking,
+    /// Until the end.
     own: Option<Own>,
+    vitals: Arc<Vitals>,
+    turns: Loop,
     brokers: Vec<Broker>,
     levels: Levels,
     /// Away only while a task that uses the disk has it.
@@ -346,7 +387,7 @@ impl<B: Backend> Work<B> {
                     ticked = Instant::now();
                     self.tick(elapsed).await?;
                 }
-                _ = own_tick.tick() => self.tell(false),
+                _ = own_tick.tick() => self.send_own(false),
                 _ = forget.tick() => {
                     let gone = self.with_settler(|settler| settler.forget(now())).await;
                     if let Some(gone @ 1..) = self.disk.tolerate(gone)? {
@@ -421,6 +462,7 @@ impl<B: Backend> Work<B> {
                 self.asking.done(broker, id, count, cursor, self.elapsed());
             }
             Message::Refused { why } => {
+                self.status.asks_refused(1);
                 tracing::warn!(broker = %self.name(broker), why, "the broker refused a question");
             }
             _ => {}
@@ -543,6 +585,9 @@ impl<B: Backend> Work<B> {
             other => self.disk.tolerate(other)?,
         };
         let Some(outcome) = outcome else { return Ok(Outcome::Nothing) };
+        if !matches!(outcome, Outcome::Full) {
+            self.status.set_settled(clock::unix_nanos());
+        }
         match outcome {
             Outcome::Settled { batches, dead, beyond, .. } => {
                 self.status.settlements(1);
@@ -557,6 +602,11 @@ impl<B: Backend> Work<B> {
                     self.complaints.add_from(reason, beyond as u64, one.as_deref());
                 }
                 if batches > 0 {
+                    // The sender may be waiting out an outage, in which the outbox grows.
+                    let waiting = self.with_settler(|settler| settler.state().waiting()).await;
+                    if let Some(waiting) = self.disk.tolerate(waiting)? {
+                        self.status.set_outbox_batches(waiting as u64);
+                    }
                     self.sending.wake.notify_one();
                 }
             }
@@ -570,6 +620,8 @@ impl<B: Backend> Work<B> {
     }
 
     async fn tick(&mut self, elapsed: Duration) -> Result<(), Error> {
+        self.turns.turned();
+        self.tell();
         if let Some(own) = &self.own {
             own.send_events(clock::unix_nanos(), false);
         }
@@ -601,12 +653,28 @@ impl<B: Backend> Work<B> {
         }
     }
 
-    /// Sends the worker's own metrics.
-    fn tell(&mut self, last: bool) {
-        if let (Some(own), Some(settler)) = (&mut self.own, &self.settler) {
+    /// What the worker knows of itself, for its admin port and for brokers.
+    fn tell(&mut self) {
+        if let (Some(own), Some(settler)) = (&self.own, &self.settler) {
+            let told = own::Told {
+                status: &self.status,
+                ledger: settler.ledger(),
+                complaints: &self.complaints,
+                heard: &self.vitals.heard,
+                misses: self.feed.misses(),
+                held_bytes: self.held_bytes,
+                state_failing: self.disk.is_failing(),
+            };
             // As every sender's, its times run on a clock that is never stepped.
-            let (now, backend) = (clock::unix_nanos(), self.status.backend());
-            own.send(now, &self.status.figures(), &backend, settler.ledger(), &self.complaints, last);
+            self.vitals.set_rows(own.rows(clock::unix_nanos(), &told));
+        }
+    }
+
+    /// Sends the worker's own metrics.
+    fn send_own(&mut self, last: bool) {
+        self.tell();
+        if let Some(own) = &mut self.own {
+            own.send(clock::unix_nanos(), &self.vitals.rows(), last);
         }
     }
 
@@ -645,7 +713,7 @@ impl<B: Backend> Work<B> {
                 "not everything could be sent; the rest is sent after the next start"
             );
         }
-        self.tell(true);
+        self.send_own(true);
         if let Some(own) = self.own.take() {
             own.send_events(clock::unix_nanos(), true);
             own.close(Duration::from_millis(200)).await;
@@ -700,13 +768,18 @@ struct Disk {
     own: u8,
     /// Who has found it failing.
     failing: Arc<AtomicU8>,
+    status: Arc<Status>,
 }
 
 impl Disk {
     /// For who settles, and for who sends.
-    fn two() -> [Disk; 2] {
+    fn two(status: &Arc<Status>) -> [Disk; 2] {
         let failing = Arc::default();
-        [1, 2].map(|own| Disk { own, failing: Arc::clone(&failing) })
+        [1, 2].map(|own| Disk { own, failing: Arc::clone(&failing), status: status.clone() })
+    }
+
+    fn is_failing(&self) -> bool {
+        self.failing.load(Relaxed) != 0
     }
 
     /// The value, or nothing where the disk failed, which is told once; other failures are passed on.
@@ -720,6 +793,7 @@ impl Disk {
             }
             Err(why) if why.is_damage() => Err(why),
             Err(why @ (Error::Database { .. } | Error::File { .. })) => {
+                self.status.state_failures(1);
                 if self.failing.fetch_or(self.own, Relaxed) == 0 {
                     tracing::error!("failed to {why}; nothing is settled until that is repaired");
                 }
@@ -775,12 +849,15 @@ struct Sending {
 }
 
 impl Sending {
-    fn start<B: Backend>(mut sender: Sender<B>, disk: Disk) -> Sending {
+    fn start<B: Backend>(mut sender: Sender<B>, disk: Disk, sends: Loop) -> Sending {
         let (wake, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (woken, stopped) = (wake.clone(), stop.clone());
         let work = async move {
             loop {
-                let sent = sender.step().await;
+                let sent = {
+                    let _working = sends.working();
+                    sender.step().await
+                };
                 let (wait, wakes) = match disk.tolerate(sent)? {
                     Some(Sent::Batch) => continue,
                     Some(Sent::Later(wait)) => (wait, false),

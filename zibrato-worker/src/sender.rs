@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use zibrato_core::clock;
 
 use crate::account::Amount;
 use crate::backend::{Accepted, Backend, BackendError};
@@ -91,7 +92,9 @@ impl<B: Backend> Sender<B> {
             self.write_down().await?;
             return Ok(Sent::Batch);
         }
-        if self.with_state(|state| state.waiting()).await? == 0 {
+        let waiting = self.with_state(|state| state.waiting()).await?;
+        self.status.set_outbox_batches(waiting as u64);
+        if waiting == 0 {
             return Ok(Sent::Nothing);
         }
         if !self.connected {
@@ -104,6 +107,7 @@ impl<B: Backend> Sender<B> {
         let Some(Attempt { batch, number }) = self.with_state(|state| state.attempt()).await? else {
             return Ok(Sent::Nothing);
         };
+        self.status.set_oldest(batch.time);
         if number > 1 && self.outage.is_none() {
             tracing::info!(
                 batch = batch.id,
@@ -240,6 +244,7 @@ impl<B: Backend> Sender<B> {
     /// Ends an outage, with one line for all of it.
     fn recovered(&mut self) {
         if let Some(began) = self.outage.take() {
+            self.status.set_outage(0);
             let seconds = began.elapsed().as_secs_f64();
             tracing::info!(
                 backend = B::NAME,
@@ -258,6 +263,7 @@ impl<B: Backend> Sender<B> {
         let wait = self.backoff.failed(asked);
         if self.outage.is_none() {
             self.outage = Some(Instant::now());
+            self.status.set_outage(clock::unix_nanos());
             tracing::warn!(backend = B::NAME, %why, "the backend does not take batches; they wait in the outbox");
         } else {
             tracing::debug!(backend = B::NAME, %why, wait = wait.as_secs_f64(), "the backend still does not take batches");

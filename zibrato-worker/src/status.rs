@@ -3,6 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// What is so at present. Times are in nanoseconds since 1970 on the clock of the worker's process; 0 is never.
+#[derive(Debug, Default)]
+struct Gauges {
+    outbox_batches: AtomicU64,
+    /// The time of the oldest batch that waits.
+    oldest: AtomicU64,
+    /// When the backend stopped taking batches.
+    outage: AtomicU64,
+    /// When something was last settled, or nothing was there to settle.
+    settled: AtomicU64,
+}
+
 macro_rules! status {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What a worker has counted since it started.
@@ -10,6 +22,7 @@ macro_rules! status {
         pub struct Status {
             $($name: AtomicU64,)*
             backend: Mutex<Vec<(&'static str, u64)>>,
+            gauges: Gauges,
         }
 
         /// The figures of a [`Status`] at one time.
@@ -67,6 +80,10 @@ status! {
     bad_frames,
     /// Rows that could not be decoded.
     bad_rows,
+    /// Times at which the state directory could not be used.
+    state_failures,
+    /// Questions that a broker refused.
+    asks_refused,
     /// Frames of levels that were not asked for.
     other_levels,
     /// Times at which the state was damaged, moved aside and begun anew.
@@ -77,4 +94,52 @@ status! {
     state_batches_lost,
     /// Messages that were no frames: wrong topic or number of parts.
     malformed,
+}
+
+impl Status {
+    /// How many batches wait in the outbox.
+    pub fn outbox_batches(&self) -> u64 {
+        self.gauges.outbox_batches.load(Ordering::Relaxed)
+    }
+
+    /// How old the oldest batch is that waits, in seconds at `now`; 0 where none waits.
+    pub fn oldest(&self, now: u64) -> f64 {
+        ago(&self.gauges.oldest, now)
+    }
+
+    /// For how long the backend has taken nothing, in seconds at `now`; 0 where it takes.
+    pub fn outage(&self, now: u64) -> f64 {
+        ago(&self.gauges.outage, now)
+    }
+
+    /// How long ago the worker has last settled, or found nothing to settle, in seconds at `now`.
+    pub fn settled(&self, now: u64) -> f64 {
+        ago(&self.gauges.settled, now)
+    }
+
+    pub(crate) fn set_outbox_batches(&self, batches: u64) {
+        self.gauges.outbox_batches.store(batches, Ordering::Relaxed);
+        if batches == 0 {
+            self.set_oldest(0);
+        }
+    }
+
+    pub(crate) fn set_oldest(&self, time: u64) {
+        self.gauges.oldest.store(time, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_outage(&self, since: u64) {
+        self.gauges.outage.store(since, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_settled(&self, at: u64) {
+        self.gauges.settled.store(at, Ordering::Relaxed);
+    }
+}
+
+fn ago(time: &AtomicU64, now: u64) -> f64 {
+    match time.load(Ordering::Relaxed) {
+        0 => 0.0,
+        time => now.saturating_sub(time) as f64 / 1e9,
+    }
 }

@@ -1,6 +1,6 @@
 //! Where frames come from: a subscription of one's own, or one that several workers share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -12,6 +12,50 @@ const EVENTS: usize = 4096;
 /// Bytes of frames that may wait for one worker; what is more it misses, and asks the brokers for.
 const BYTES: usize = 32 << 20;
 
+/// Which brokers are heard at present. Clones are of the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard(Arc<(Box<[AtomicBool]>, AtomicU64)>);
+
+impl Heard {
+    fn of(brokers: &[Broker]) -> Heard {
+        Heard(Arc::new((brokers.iter().map(|_| AtomicBool::new(false)).collect(), AtomicU64::new(0))))
+    }
+
+    fn note(&self, event: &Event) {
+        let (broker, heard) = match event {
+            Event::Silent { broker } => (*broker, false),
+            Event::Back { broker, .. } => (*broker, true),
+            Event::Message { .. } | Event::Malformed { .. } => return,
+        };
+        if let Some(one) = self.0.0.get(broker)
+            && one.swap(heard, Ordering::Relaxed)
+            && !heard
+        {
+            self.0.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this broker is heard.
+    pub(crate) fn is(&self, broker: usize) -> bool {
+        self.0.0.get(broker).is_some_and(|heard| heard.load(Ordering::Relaxed))
+    }
+
+    /// How many are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.0.iter().filter(|heard| heard.load(Ordering::Relaxed)).count()
+    }
+
+    /// Whether any is.
+    pub(crate) fn any(&self) -> bool {
+        self.count() > 0
+    }
+
+    /// How often one fell silent.
+    pub(crate) fn silences(&self) -> u64 {
+        self.0.1.load(Ordering::Relaxed)
+    }
+}
+
 /// One subscription to brokers for several workers, each of which has a [`Tap`]. A worker that does not keep up misses
 /// frames, and holds up nobody else; it asks the brokers for what it has missed, as it does after a broker was away.
 #[derive(Debug)]
@@ -19,6 +63,7 @@ pub struct Subscription {
     brokers: Vec<Broker>,
     topics: Vec<String>,
     taps: Arc<Mutex<Vec<Outlet>>>,
+    heard: Heard,
     task: JoinHandle<()>,
 }
 
@@ -30,8 +75,9 @@ impl Subscription {
     /// Outside a tokio runtime.
     pub fn start(brokers: &[Broker], topics: &[String]) -> Subscription {
         let taps = Arc::default();
-        let task = tokio::spawn(pass(brokers.to_vec(), topics.to_vec(), Arc::clone(&taps)));
-        Subscription { brokers: brokers.to_vec(), topics: topics.to_vec(), taps, task }
+        let heard = Heard::of(brokers);
+        let task = tokio::spawn(pass(brokers.to_vec(), topics.to_vec(), Arc::clone(&taps), heard.clone()));
+        Subscription { brokers: brokers.to_vec(), topics: topics.to_vec(), taps, heard, task }
     }
 
     /// Goes on with other topics. All workers then ask the brokers for what they may have missed.
@@ -42,16 +88,19 @@ impl Subscription {
         if self.topics != topics {
             self.task.abort();
             self.topics = topics.to_vec();
-            self.task = tokio::spawn(pass(self.brokers.clone(), self.topics.clone(), Arc::clone(&self.taps)));
+            // What is heard of the brokers from now on is of the new connections.
+            let (brokers, taps) = (self.brokers.clone(), Arc::clone(&self.taps));
+            self.task = tokio::spawn(pass(brokers, self.topics.clone(), taps, self.heard.clone()));
         }
     }
 
     /// What is received from now on, for one worker; until it is dropped.
     pub fn tap(&self) -> Tap {
         let (sender, events) = mpsc::channel(EVENTS);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        lock(&self.taps).push(Outlet { sender, waiting: waiting.clone(), missed: false });
-        Tap { events, waiting }
+        let (waiting, misses) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+        let outlet = Outlet { sender, waiting: waiting.clone(), missed: false, misses: misses.clone() };
+        lock(&self.taps).push(outlet);
+        Tap { events, waiting, misses, heard: self.heard.clone() }
     }
 }
 
@@ -66,6 +115,8 @@ impl Drop for Subscription {
 pub struct Tap {
     events: mpsc::Receiver<Event>,
     waiting: Arc<AtomicUsize>,
+    misses: Arc<AtomicU64>,
+    heard: Heard,
 }
 
 /// The other end of a tap.
@@ -76,6 +127,8 @@ struct Outlet {
     waiting: Arc<AtomicUsize>,
     /// Whether something was left out, and the worker does not know yet.
     missed: bool,
+    /// How many events were left out so far.
+    misses: Arc<AtomicU64>,
 }
 
 impl Outlet {
@@ -90,7 +143,7 @@ impl Outlet {
         }
         let size = if let Event::Message { frame, .. } = event { frame.len() } else { 0 };
         if self.waiting.load(Ordering::Relaxed) + size > BYTES {
-            self.missed = true;
+            self.miss();
             return !self.sender.is_closed();
         }
         self.waiting.fetch_add(size, Ordering::Relaxed);
@@ -98,10 +151,17 @@ impl Outlet {
             Ok(()) => true,
             Err(why) => {
                 self.waiting.fetch_sub(size, Ordering::Relaxed);
-                self.missed = true;
+                self.miss();
                 matches!(why, mpsc::error::TrySendError::Full(_))
             }
         }
+    }
+}
+
+impl Outlet {
+    fn miss(&mut self) {
+        self.missed = true;
+        self.misses.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -110,12 +170,13 @@ fn back(broker: usize) -> Event {
     Event::Back { broker, boot: [0; 16] }
 }
 
-async fn pass(brokers: Vec<Broker>, topics: Vec<String>, taps: Arc<Mutex<Vec<Outlet>>>) {
+async fn pass(brokers: Vec<Broker>, topics: Vec<String>, taps: Arc<Mutex<Vec<Outlet>>>, heard: Heard) {
     let mut subscriber = Subscriber::start(&brokers, &topics);
     let name = |broker: usize| brokers.get(broker).map(ToString::to_string).unwrap_or_default();
     loop {
         let event = subscriber.recv().await;
         tell(&event, name);
+        heard.note(&event);
         lock(&taps).retain_mut(|outlet| outlet.put(&event, brokers.len()));
     }
 }
@@ -141,20 +202,38 @@ fn lock(taps: &Mutex<Vec<Outlet>>) -> MutexGuard<'_, Vec<Outlet>> {
 /// Where a worker's frames come from.
 #[derive(Debug)]
 pub(crate) enum Feed {
-    Own { subscriber: Subscriber, brokers: Vec<Broker> },
+    Own { subscriber: Subscriber, brokers: Vec<Broker>, heard: Heard },
     Shared(Tap),
 }
 
 impl Feed {
     pub(crate) fn own(brokers: &[Broker], topics: &[String]) -> Feed {
-        Feed::Own { subscriber: Subscriber::start(brokers, topics), brokers: brokers.to_vec() }
+        let subscriber = Subscriber::start(brokers, topics);
+        Feed::Own { subscriber, brokers: brokers.to_vec(), heard: Heard::of(brokers) }
+    }
+
+    /// Which brokers are heard.
+    pub(crate) fn heard(&self) -> Heard {
+        match self {
+            Feed::Own { heard, .. } => heard.clone(),
+            Feed::Shared(tap) => tap.heard.clone(),
+        }
+    }
+
+    /// How many frames were left out because they were not taken in time.
+    pub(crate) fn misses(&self) -> u64 {
+        match self {
+            Feed::Own { .. } => 0,
+            Feed::Shared(tap) => tap.misses.load(Ordering::Relaxed),
+        }
     }
 
     /// The next event; for ever waiting where there will be none. May be dropped without losing an event.
     pub(crate) async fn recv(&mut self) -> Event {
         match self {
-            Feed::Own { subscriber, brokers } => {
+            Feed::Own { subscriber, brokers, heard } => {
                 let event = subscriber.recv().await;
+                heard.note(&event);
                 tell(&event, |broker| brokers.get(broker).map(ToString::to_string).unwrap_or_default());
                 event
             }
@@ -183,12 +262,13 @@ mod tests {
     async fn a_worker_that_does_not_keep_up_is_told_that_it_has_missed_something() {
         let (sender, events) = mpsc::channel(EVENTS);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let mut outlet = Outlet { sender, waiting: waiting.clone(), missed: false };
-        let mut feed = Feed::Shared(Tap { events, waiting });
+        let misses = Arc::new(AtomicU64::new(0));
+        let mut outlet = Outlet { sender, waiting: waiting.clone(), missed: false, misses: misses.clone() };
+        let mut feed = Feed::Shared(Tap { events, waiting, misses, heard: Heard::of(&[]) });
         for _ in 0..40 {
             assert!(outlet.put(&message(1 << 20), 2));
         }
-        assert!(outlet.missed);
+        assert!(outlet.missed && feed.misses() > 0);
         for _ in 0..32 {
             assert!(matches!(feed.recv().await, Event::Message { .. }));
         }

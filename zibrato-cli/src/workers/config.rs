@@ -13,9 +13,9 @@ use super::kind::{Configured, Kind};
 use crate::backends::KINDS;
 
 /// Keys for all workers together, at the top of the file.
-const COMMON: [&str; 4] = ["broker", "key", "broker-key", "verbose"];
+const COMMON: [&str; 6] = ["broker", "key", "broker-key", "verbose", "admin", "admin-insecure"];
 /// Options that no section can have, because they are for all workers together.
-const NOT_IN_SECTIONS: [&str; 4] = COMMON;
+const NOT_IN_SECTIONS: [&str; 6] = COMMON;
 
 /// A configuration file that can be used.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub(crate) struct Config {
     pub(crate) source: Source,
     /// As `--verbose`, how often.
     pub(crate) verbose: u8,
+    /// As `--admin`.
+    pub(crate) admin: Option<String>,
+    /// As `--admin-insecure`.
+    pub(crate) admin_insecure: bool,
     /// The workers, as they stand in the file.
     pub(crate) sections: Vec<Section>,
 }
@@ -144,7 +148,13 @@ impl Reader<'_> {
     }
 
     fn config(&mut self, table: &DeTable<'_>) -> Config {
-        let mut config = Config { source: Source::default(), verbose: 0, sections: Vec::new() };
+        let mut config = Config {
+            source: Source::default(),
+            verbose: 0,
+            admin: None,
+            admin_insecure: false,
+            sections: Vec::new(),
+        };
         let mut state = None;
         let mut defaults = Vec::new();
         let known = worker_options();
@@ -165,6 +175,11 @@ impl Reader<'_> {
                 "verbose" => match value.get_ref().as_integer().and_then(|n| decimal(n).parse().ok()) {
                     Some(verbose) => config.verbose = verbose,
                     None => self.problem(value.span().start, "verbose is 0, 1 or 2".into()),
+                },
+                "admin" => config.admin = self.texts(value).map(|address| address.concat()),
+                "admin-insecure" => match value.get_ref().as_bool() {
+                    Some(insecure) => config.admin_insecure = insecure,
+                    None => self.problem(value.span().start, "admin-insecure is true or false".into()),
                 },
                 _ if known.contains(&name) => defaults.push((key, value)),
                 _ => {

@@ -2,10 +2,12 @@
 
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use clap::{Args as _, FromArgMatches as _};
 use zibrato_worker::{
-    Arguments, Backend, BackendOptions, Error, OpenError, Options, Preview, Series, Tap, preview, run_tapped,
+    Admin, Arguments, Backend, BackendOptions, Error, OpenError, Options, Preview, Series, Tap, preview,
+    run_tapped,
 };
 
 /// A backend that a section can name.
@@ -33,7 +35,7 @@ pub(crate) trait Configured: Send {
     fn options(&mut self) -> &mut Options;
 
     /// Makes the backend and starts the worker.
-    fn run(self: Box<Self>, tap: Tap, stop: Stop) -> Result<Running, OpenError>;
+    fn run(self: Box<Self>, tap: Tap, admin: Arc<Admin>, stop: Stop) -> Result<Running, OpenError>;
 
     /// Whether the backend can be made: whether its secrets can be read, and so on.
     fn check(self: Box<Self>) -> Result<(), OpenError>;
@@ -81,9 +83,10 @@ impl<O: BackendOptions> Configured for Arguments<O> {
         &mut self.worker
     }
 
-    fn run(self: Box<Self>, tap: Tap, stop: Stop) -> Result<Running, OpenError> {
-        let backend = self.backend.open(&self.worker)?;
-        Ok(Box::pin(run_tapped(self.worker, backend, tap, stop)))
+    fn run(self: Box<Self>, tap: Tap, admin: Arc<Admin>, stop: Stop) -> Result<Running, OpenError> {
+        let Arguments { worker, backend } = *self;
+        let backend = backend.open(&worker)?;
+        Ok(Box::pin(async move { run_tapped(worker, backend, tap, &admin, stop).await }))
     }
 
     fn check(self: Box<Self>) -> Result<(), OpenError> {

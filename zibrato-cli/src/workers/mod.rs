@@ -7,8 +7,10 @@ mod shift;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use zibrato_worker::{notify, set_up_logging, stop_signal};
+use zibrato_admin::{Part, Server, Watchdog};
+use zibrato_worker::{Admin, notify, set_up_logging, stop_signal};
 
 use crate::failure::{FAILED, Failure, complain};
 use config::{Config, Problem};
@@ -39,6 +41,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     file: File,
 
+    #[command(flatten)]
+    admin: zibrato_admin::Options,
+
     /// Log more; twice for everything
     #[arg(long, short, env = "ZIBRATO_VERBOSE", action = clap::ArgAction::Count)]
     verbose: u8,
@@ -64,19 +69,33 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
     set_up_logging(options.verbose.max(config.verbose));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::To(format!("start the runtime: {why}")))?;
-    runtime.block_on(work(config, options)).map(|()| ExitCode::SUCCESS)
+    let admin = Arc::new(Admin::default());
+    let port = zibrato_admin::Options {
+        admin: options.admin.admin.clone().or(config.admin.clone()),
+        admin_insecure: options.admin.admin_insecure || config.admin_insecure,
+    };
+    let to = |why: &dyn std::fmt::Display| Failure::To(why.to_string());
+    let _server = Server::start(&port, admin.clone()).map_err(|why| to(&why))?;
+    let watched = admin.clone();
+    let _watchdog = Watchdog::start(move || watched.troubles())
+        .map_err(|why| Failure::To(format!("start the watchdog: {why}")))?;
+    runtime.block_on(work(config, options, admin)).map(|()| ExitCode::SUCCESS)
 }
 
-async fn work(config: Config, options: &Options) -> Result<(), Failure> {
+async fn work(config: Config, options: &Options, admin: Arc<Admin>) -> Result<(), Failure> {
     let no_handler = |why: std::io::Error| Failure::To(format!("handle signals: {why}"));
     let mut stop = std::pin::pin!(stop_signal().map_err(no_handler)?);
     let mut reload = Reload::new().map_err(no_handler)?;
-    let mut shift = Shift::begin(config).map_err(Failure::To)?;
+    let port = (config.admin.clone(), config.admin_insecure);
+    let mut shift = Shift::begin(config, admin.clone()).map_err(Failure::To)?;
     notify(false);
     loop {
         tokio::select! {
             () = &mut stop => break,
             () = reload.asked() => match config::read(&options.file.config) {
+                Ok(config) if port != (config.admin.clone(), config.admin_insecure) => {
+                    tracing::error!("the admin port can change only by a restart; everything goes on as it was");
+                }
                 Ok(config) => match shift.change(config).await {
                     Ok(()) => {}
                     Err(why) => tracing::error!("failed to {why}; everything goes on as it was"),
@@ -85,6 +104,7 @@ async fn work(config: Config, options: &Options) -> Result<(), Failure> {
             },
         }
     }
+    admin.stops();
     notify(true);
     shift.end().await;
     Ok(())

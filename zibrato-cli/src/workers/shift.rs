@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 use zibrato_transport::Broker;
-use zibrato_worker::Subscription;
+use zibrato_worker::{Admin, Subscription};
 
 use super::config::{Config, Section, Source};
 
@@ -19,6 +19,7 @@ pub(crate) struct Shift {
     source: Source,
     brokers: Vec<Broker>,
     subscription: Arc<Mutex<Subscription>>,
+    admin: Arc<Admin>,
     workers: Vec<Worker>,
 }
 
@@ -60,10 +61,10 @@ impl Needs {
 }
 
 impl Shift {
-    pub(crate) fn begin(config: Config) -> Result<Shift, String> {
+    pub(crate) fn begin(config: Config, admin: Arc<Admin>) -> Result<Shift, String> {
         let Needs { brokers, topics } = Needs::of(&config)?;
         let subscription = Arc::new(Mutex::new(Subscription::start(&brokers, &topics)));
-        let mut shift = Shift { source: config.source, brokers, subscription, workers: Vec::new() };
+        let mut shift = Shift { source: config.source, brokers, subscription, admin, workers: Vec::new() };
         config.sections.into_iter().for_each(|section| shift.start(section));
         Ok(shift)
     }
@@ -72,7 +73,9 @@ impl Shift {
         let section = Arc::new(section);
         let (stop, stopped) = watch::channel(false);
         let span = tracing::error_span!("worker", name = section.name);
-        let keep = keep(section.clone(), self.source.clone(), self.subscription.clone(), stopped);
+        self.admin.starts(&section.name);
+        let (source, subscription) = (self.source.clone(), self.subscription.clone());
+        let keep = keep(section.clone(), source, subscription, self.admin.clone(), stopped);
         self.workers.push(Worker { section, stop, task: tokio::spawn(keep.instrument(span)) });
     }
 
@@ -88,9 +91,11 @@ impl Shift {
             .into_iter()
             .partition(|worker| config.sections.iter().any(|section| same(worker, section)));
         let (stayed, ended) = (stay.len(), go.len());
+        let gone: Vec<String> = go.iter().map(|worker| worker.section.name.clone()).collect();
         self.workers = stay;
         // Before the new ones begin: a state directory has one user at a time.
         end_all(go).await;
+        gone.iter().for_each(|name| self.admin.ended(name));
         if moves {
             self.subscription = Arc::new(Mutex::new(Subscription::start(&brokers, &topics)));
         } else {
@@ -129,14 +134,17 @@ async fn keep(
     section: Arc<Section>,
     source: Source,
     subscription: Arc<Mutex<Subscription>>,
+    admin: Arc<Admin>,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
-        let work = once(section.clone(), source.clone(), subscription.clone(), stopped.clone());
+        let (source, subscription) = (source.clone(), subscription.clone());
+        let work = once(section.clone(), source, subscription, admin.clone(), stopped.clone());
         let failed = match caught(work).await {
             Ok(()) => return,
             Err(why) => why,
         };
+        admin.failed(&section.name, &failed);
         tracing::error!("failed to {failed}; the worker is started again in {} s", AGAIN.as_secs());
         let stopped = stopped.wait_for(|stopped| *stopped);
         if tokio::time::timeout(AGAIN, stopped).await.is_ok() {
@@ -155,6 +163,7 @@ async fn once(
     section: Arc<Section>,
     source: Source,
     subscription: Arc<Mutex<Subscription>>,
+    admin: Arc<Admin>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), String> {
     let worker = section.worker(&source)?;
@@ -163,7 +172,7 @@ async fn once(
         // Without a sender there is nobody left to work for.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     });
-    let running = worker.run(tap, stop).map_err(|why| why.to_string())?;
+    let running = worker.run(tap, admin, stop).map_err(|why| why.to_string())?;
     running.await.map_err(|why| why.to_string())
 }
 
