@@ -171,18 +171,16 @@ impl<'a> Sender<'a> {
             self.journal.tell(event.with_verdict(verdict, None));
         }
         let dropped = self.journal.dropped() - self.journal_dropped;
-        if dropped > 0 {
-            self.journal_dropped += dropped;
-            let (level, kind, name) = (level::OWN, Kind::Counter, "zibrato.trace.dropped");
-            let spec = MetricSpec { level, kind, name, source: None, tags: &[], statistics: false };
-            Counter::of(&spec).add(dropped);
-        }
+        self.journal_dropped += dropped;
+        count("zibrato.trace.dropped", dropped);
     }
 
     fn post(&mut self) {
         let stats: Vec<_> = self.pushes.iter().map(Push::stats).collect();
         self.board.sent.store(stats.iter().map(|s| s.sent).sum(), Relaxed);
-        self.board.dropped.store(stats.iter().map(|s| s.dropped).sum(), Relaxed);
+        let dropped = stats.iter().map(|s| s.dropped).sum();
+        let before = self.board.dropped.swap(dropped, Relaxed);
+        count("zibrato.frames.dropped", dropped.saturating_sub(before));
         let brokers = self.brokers.iter().zip(&stats).map(|(b, s)| (b.to_string(), s.connected)).collect();
         *self.board.brokers.lock().unwrap_or_else(PoisonError::into_inner) = brokers;
         for ((push, stats), said) in self.pushes.iter().zip(&stats).zip(&mut self.said_refused) {
@@ -219,6 +217,7 @@ impl<'a> Sender<'a> {
         });
         let lost = hand_over.let_go(Instant::now());
         if lost > 0 {
+            count("zibrato.retired.lost", lost as u64);
             say(format_args!(
                 "no broker has acknowledged the last totals of so many retired metrics; let go of {lost} sets"
             ));
@@ -295,5 +294,14 @@ impl<'a> Sender<'a> {
                  and failed to {e}"
             )),
         }
+    }
+}
+
+/// Counts what goes wrong with sending. Such a metric is there only once there is something to count.
+fn count(name: &str, more: u64) {
+    if more > 0 {
+        let (level, kind) = (level::OWN, Kind::Counter);
+        let spec = MetricSpec { level, kind, name, source: None, tags: &[], statistics: false };
+        Counter::of(&spec).add(more);
     }
 }
