@@ -54,7 +54,10 @@ pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.worker.state.damaged", "Times at which the state was damaged, moved aside and begun anew"),
     ("zibrato.worker.state.failing", "Whether the state directory cannot be used at present"),
     ("zibrato.worker.state.failures", "Times at which the state directory could not be used"),
-    ("zibrato.worker.state.instances.lost", "Instances whose settled totals were lost with it, as far as could be read"),
+    (
+        "zibrato.worker.state.instances.lost",
+        "Instances whose settled totals were lost with it, as far as could be read",
+    ),
     ("zibrato.worker.trace.dropped", "Events of traced rows for which there was no room"),
     ("zibrato.worker.trace.events", "Events told of traced rows"),
 ];

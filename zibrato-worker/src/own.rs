@@ -100,7 +100,9 @@ impl Own {
             ("own_dropped", self.pushes.iter().map(|push| push.stats().dropped).sum()),
         ];
         counters.into_iter().for_each(|(name, total)| rows.counter(name, None, total));
-        told.complaints.counts().for_each(|(reason, total)| rows.counter("refused", Some(("reason", reason)), total));
+        told.complaints
+            .counts()
+            .for_each(|(reason, total)| rows.counter("refused", Some(("reason", reason)), total));
         for (level, counts) in told.ledger.level_counts().take(LEVELS) {
             rows.counter("level_frames", Some(("level", level)), counts.frames);
             rows.counter("level_gaps", Some(("level", level)), counts.gaps);

@@ -180,7 +180,7 @@ async fn run_in<B: Backend>(
     if let Some(tracing) = &tracing {
         settler.set_tracing(tracing.clone());
     }
-    let [disk, senders_disk] = Disk::two(&status);
+    let [disk, senders_disk] = Disk::two(&status, &Arc::default());
     let vitals = Arc::new(Vitals::new(
         B::NAME,
         &brokers,
@@ -192,10 +192,10 @@ async fn run_in<B: Backend>(
     ));
     let name = options.name.as_deref().unwrap_or(B::NAME);
     let turns = admin.liveness().regular(format!("the worker {name}"), STUCK);
-    let sends = admin.liveness().on_demand(format!("sending to {name}"), SENDING);
+    let sends = Arc::new(admin.liveness().on_demand(format!("sending to {name}"), SENDING));
     admin.works(name, vitals.clone());
     let sender = Sender::new(backend.clone(), settler.state().clone(), status.clone());
-    let sending = Sending::start(sender.with_tracing(tracing), senders_disk, sends);
+    let sending = Sending::start(sender.with_tracing(tracing), senders_disk, sends.clone());
     let (asker_messages, answers) = mpsc::channel(64);
     let mut worker = Work {
         feed,
@@ -209,6 +209,7 @@ async fn run_in<B: Backend>(
         own: Some(own),
         vitals,
         turns,
+        sends,
         brokers,
         levels: options.levels,
         settler: Some(settler),
@@ -296,6 +297,7 @@ struct Work<B> {
     own: Option<Own>,
     vitals: Arc<Vitals>,
     turns: Loop,
+    sends: Arc<Loop>,
     brokers: Vec<Broker>,
     levels: Levels,
     /// Away only while a task that uses the disk has it.
@@ -429,9 +431,11 @@ impl<B: Backend> Work<B> {
         if let Some(tracing) = &tracing {
             settler.set_tracing(tracing.clone());
         }
-        let [disk, senders_disk] = Disk::two();
+        // Nobody has found the new one failing yet.
+        self.disk.failing.store(0, Relaxed);
+        let [disk, senders_disk] = Disk::two(&self.status, &self.disk.failing);
         let sender = Sender::new(self.backend.clone(), settler.state().clone(), self.status.clone());
-        self.sending = Sending::start(sender.with_tracing(tracing), senders_disk);
+        self.sending = Sending::start(sender.with_tracing(tracing), senders_disk, self.sends.clone());
         (self.settler, self.disk) = (Some(settler), disk);
         self.asking.anew();
         Ok(())
@@ -773,9 +777,8 @@ struct Disk {
 
 impl Disk {
     /// For who settles, and for who sends.
-    fn two(status: &Arc<Status>) -> [Disk; 2] {
-        let failing = Arc::default();
-        [1, 2].map(|own| Disk { own, failing: Arc::clone(&failing), status: status.clone() })
+    fn two(status: &Arc<Status>, failing: &Arc<AtomicU8>) -> [Disk; 2] {
+        [1, 2].map(|own| Disk { own, failing: failing.clone(), status: status.clone() })
     }
 
     fn is_failing(&self) -> bool {
@@ -849,7 +852,7 @@ struct Sending {
 }
 
 impl Sending {
-    fn start<B: Backend>(mut sender: Sender<B>, disk: Disk, sends: Loop) -> Sending {
+    fn start<B: Backend>(mut sender: Sender<B>, disk: Disk, sends: Arc<Loop>) -> Sending {
         let (wake, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (woken, stopped) = (wake.clone(), stop.clone());
         let work = async move {
