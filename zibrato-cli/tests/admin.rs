@@ -88,6 +88,15 @@ fn check(metrics: &str) {
     assert!(output.status.success() && said.is_empty(), "{said}\n{metrics}");
 }
 
+/// What is known of a part's metrics and not told.
+fn untold(known: zibrato_admin::Help, metrics: &str) -> Vec<&'static str> {
+    let told = |name: &str| {
+        let name = name.replace('.', "_");
+        metrics.contains(&format!("# TYPE {name} ")) || metrics.contains(&format!("# TYPE {name}_total "))
+    };
+    known.iter().map(|(name, _)| *name).filter(|name| !told(name)).collect()
+}
+
 fn value(metrics: &str, series: &str) -> f64 {
     let line =
         metrics.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
@@ -126,6 +135,19 @@ fn a_broker_and_workers_tell_how_they_are() {
         metrics.contains(sent) && value(metrics, sent) > 0.0 && value(metrics, outage) > 0.0
     });
     check(&metrics);
+    let others = [
+        "bytes.sent",
+        "lines.sent",
+        "measurements.in.doubt",
+        "packets.sent",
+        "points.doubted",
+        "points.rejected",
+        "refused",
+        "send.errors",
+    ];
+    // Those of other backends, and what is there only once something was refused.
+    let others: Vec<String> = others.iter().map(|name| format!("zibrato.worker.{name}")).collect();
+    assert_eq!(untold(zibrato_worker::METRICS, &metrics), others);
     assert!(value(&metrics, "zibrato_worker_outbox_batches{backend=\"graphite\",worker=\"away\"}") > 0.0);
     assert_eq!(value(&metrics, "zibrato_worker_brokers_heard{backend=\"json\",worker=\"lines\"}"), 1.0);
     let status = workers.json("/status");
@@ -147,6 +169,8 @@ fn a_broker_and_workers_tell_how_they_are() {
     let metrics = broker.get("/metrics").1;
     check(&metrics);
     assert!(value(&metrics, "zibrato_broker_frames_in_total") > 0.0);
+    // Of refusals, those that there were.
+    assert_eq!(untold(zibrato_broker::METRICS, &metrics), ["zibrato.broker.refused"]);
     assert_eq!(broker.json("/status")["durable"], false);
 
     // Without a broker there is nothing to do, but nothing is stuck.

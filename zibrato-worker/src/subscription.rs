@@ -25,7 +25,7 @@ impl Heard {
         let (broker, heard) = match event {
             Event::Silent { broker } => (*broker, false),
             Event::Back { broker, .. } => (*broker, true),
-            Event::Message { .. } | Event::Malformed { .. } => return,
+            Event::Message { .. } | Event::Malformed { .. } | Event::Refused { .. } => return,
         };
         if let Some(one) = self.0.0.get(broker)
             && one.swap(heard, Ordering::Relaxed)

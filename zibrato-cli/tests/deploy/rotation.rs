@@ -58,18 +58,18 @@ fn logrotate_takes_nothing_away() {
         assert_eq!(code, 0, "{err}");
     };
     let mut counted = 0;
-    for round in 0..8 {
-        for _ in 0..3 {
-            count();
-            counted += 1;
-        }
+    let begun = Instant::now();
+    while !lines.join("all.jsonl.3.gz").exists() {
+        assert!(begun.elapsed() < DEADLINE);
+        count();
+        counted += 1;
         if !file.exists() {
             continue;
         }
         let mut rotate = Command::new("/usr/sbin/logrotate");
         rotate.arg("--force").arg("--state").arg(directory.path().join("rotated")).arg(&config);
         let output = rotate.output().unwrap();
-        assert!(output.status.success(), "{round}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // Some send it after they have rotated.
         worker.signal(Signal::HUP);
     }
@@ -81,5 +81,5 @@ fn logrotate_takes_nothing_away() {
     worker.signal(Signal::TERM);
     assert!(worker.wait().success());
     assert_eq!(total(&lines, "all.jsonl"), counted);
-    assert!(lines.join("all.jsonl.1").exists() && lines.join("all.jsonl.2.gz").exists());
+    assert!(lines.join("all.jsonl.1").exists());
 }

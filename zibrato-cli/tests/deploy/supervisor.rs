@@ -140,8 +140,9 @@ fn supervisord_keeps_them_running_and_nothing_is_lost() {
                 .replace("/var/lib/", &format!("{place}/lib/"))
                 .replace("/etc/zibrato/", &format!("{place}/etc/"))
                 .replace("/var/log/supervisor/", &format!("{place}/log/"))
-                // It is said so often only for this.
-                .replace("maxbytes=50MB", "maxbytes=4KB");
+                // So little is logged.
+                .replace("maxbytes=50MB", "maxbytes=200")
+                .replace("you@example.com", "me@example.com");
             match (line.as_str(), user) {
                 ("user=zibrato", None) => {}
                 ("user=zibrato", Some(_)) => lines += "user=nobody\n",
