@@ -87,7 +87,7 @@ impl Broker {
         let (mut damaged, mut unreadable) = (0, 0);
         if let Some(directory) = config.state.clone() {
             // SQLite waits for the disk, so it stays off the threads that serve sockets.
-            let open = move || Store::open(&directory, clock.started_at());
+            let open = move || Store::open(&directory);
             let opened = tokio::task::spawn_blocking(open).await;
             let (opened, loaded) = opened.map_err(|e| Error::Setup(std::io::Error::other(e)))??;
             (damaged, unreadable) = (loaded.damaged, restore(&mut keep, loaded, clock.now()));

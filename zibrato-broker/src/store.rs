@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, params};
 use zibrato_admin::Loop;
-use zibrato_core::frame::InstanceId;
+use zibrato_core::frame::{InstanceId, decode};
+use zibrato_disk::{Header, Wal};
 
 use crate::error::Error;
 use crate::keep::{Record, RecordedFrame, TOMBSTONES, Tombstone};
@@ -25,6 +26,8 @@ const GROUP_BYTES: usize = 32 << 20;
 /// Jobs that may wait for the disk.
 const WAITING: usize = 10_000;
 const SCHEMA: u32 = 1;
+/// Says that a file is the broker's: "ZibB". Files of before it was said have 0.
+const APPLICATION: u32 = 0x5a69_6242;
 /// A line about failing writes in this time.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
@@ -65,6 +68,7 @@ pub(crate) struct Loaded {
 /// The state file, not yet written to by a thread.
 pub(crate) struct Store {
     db: Connection,
+    file: PathBuf,
     /// Most tombstones that are kept, as in memory.
     tombstones: usize,
     /// Those that were written since there were at most so many.
@@ -100,7 +104,7 @@ enum OpenError {
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged(error),
+            _ if zibrato_disk::is_damage(&error) => OpenError::Damaged(error),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse,
             _ => OpenError::Other(error.into()),
         }
@@ -108,36 +112,80 @@ impl From<rusqlite::Error> for OpenError {
 }
 
 impl Store {
-    /// Opens the state file in `directory` and reads everything; a damaged file is moved aside.
-    pub(crate) fn open(directory: &Path, now: u64) -> Result<(Store, Loaded), Error> {
+    /// Opens the state file in `directory` and reads everything. A damaged file is moved aside, and what can be read of
+    /// it goes into a new one.
+    pub(crate) fn open(directory: &Path) -> Result<(Store, Loaded), Error> {
         let file = directory.join(FILE);
         let failed =
             |source: Box<dyn std::error::Error + Send + Sync>| Error::State { file: file.clone(), source };
         std::fs::create_dir_all(directory).map_err(|e| failed(e.into()))?;
-        let why = match Self::try_open(&file) {
-            Ok(opened) => return Ok(opened),
-            Err(OpenError::InUse) => return Err(Error::StateInUse { file }),
-            Err(OpenError::Other(source)) => return Err(failed(source)),
-            Err(OpenError::Damaged(why)) => why,
-        };
-        let moved = directory.join(format!("{FILE}.damaged-{}", now / 1_000_000_000));
-        std::fs::rename(&file, &moved).map_err(|e| failed(e.into()))?;
-        for companion in ["-wal", "-shm"] {
-            // They belong to the damaged file; where there are none, nothing is to be moved.
-            let name = |base: &Path| PathBuf::from(format!("{}{companion}", base.display()));
-            let _ = std::fs::rename(name(&file), name(&moved));
+        let opened = Self::try_open(&file).or_else(|why| match why {
+            OpenError::Damaged(why) => Self::begin_anew(&file, &why),
+            why => Err(why),
+        });
+        opened.map_err(|why| match why {
+            OpenError::InUse => Error::StateInUse { file: file.clone() },
+            OpenError::Other(source) => failed(source),
+            OpenError::Damaged(why) => failed(why.into()),
+        })
+    }
+
+    /// Moves a damaged file aside. Frames are whole by themselves and are merged, so each that can be read is of use.
+    fn begin_anew(file: &Path, why: &rusqlite::Error) -> Result<(Store, Loaded), OpenError> {
+        let other = |why: std::io::Error| OpenError::Other(why.into());
+        let aside = zibrato_disk::move_aside(file, SystemTime::now()).map_err(other)?;
+        let (frames, tombstones) =
+            zibrato_disk::open_read_only(&aside.path).map(|db| rescue(&db)).unwrap_or_default();
+        let (mut store, _) = Self::try_open(file)?;
+        let (saved, buried) = (frames.len(), tombstones.len());
+        store.put_back(frames, tombstones)?;
+        tracing::error!(
+            "the state file {} is damaged: {}; it was moved to {}, and {saved} frames and {buried} tombstones of it go on in a \
+             new one; programs that have ended and are not among them are not known any more",
+            file.display(),
+            why.to_string().replace('\n', " "),
+            aside.path.display()
+        );
+        for removed in &aside.removed {
+            tracing::warn!(file = %removed.display(), "removed the oldest damaged state: five are kept");
         }
-        tracing::error!(file = %file.display(), moved = %moved.display(), "the state file is damaged ({why}); \
-            it was moved aside, and what it held of ended programs is not known any more");
-        match Self::try_open(&file) {
-            Ok((store, loaded)) => Ok((store, Loaded { damaged: 1, ..loaded })),
-            Err(OpenError::InUse) => Err(Error::StateInUse { file }),
-            Err(OpenError::Damaged(e)) => Err(failed(e.into())),
-            Err(OpenError::Other(source)) => Err(failed(source)),
+        let loaded = load(&store.db)?;
+        Ok((store, Loaded { damaged: 1, ..loaded }))
+    }
+
+    fn put_back(&mut self, frames: Vec<FrameRow>, tombstones: Vec<Tombstone>) -> rusqlite::Result<()> {
+        let transaction = self.db.transaction()?;
+        for (instance, level, sequence, part, retired, received, frame) in frames {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO frame VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+                .execute(params![instance, level, sequence, part, retired, received, frame])?;
         }
+        for t in tombstones {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO tombstone VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![&t.instance.0[..], &*t.level, t.sequence as i64, t.at as i64])?;
+        }
+        transaction.commit()
     }
 
     fn try_open(file: &Path) -> Result<(Store, Loaded), OpenError> {
+        let damaged = |what: &str| Err(OpenError::Damaged(zibrato_disk::corrupt(what)));
+        let other = |why: std::io::Error| OpenError::Other(why.into());
+        match zibrato_disk::header(file).map_err(other)? {
+            Header::Foreign => return damaged("it is no SQLite database"),
+            Header::Database { version, .. } if version > SCHEMA => {
+                return Err(OpenError::Other(
+                    format!("it was written by a newer version (schema {version})").into(),
+                ));
+            }
+            Header::Database { application, .. } if application != 0 && application != APPLICATION => {
+                return damaged("it is a database of another application");
+            }
+            _ => {}
+        }
+        if zibrato_disk::check_wal(file).map_err(other)? == Wal::Damaged {
+            return damaged("its write-ahead log is damaged in the middle");
+        }
         let db = Connection::open(file)?;
         db.busy_timeout(Duration::ZERO)?;
         // One process at a time: the lock is held from the first write until the end.
@@ -145,16 +193,10 @@ impl Store {
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
         db.execute_batch("BEGIN EXCLUSIVE; COMMIT;")?;
-        let version: u32 = db.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-        if version > SCHEMA {
-            return Err(OpenError::Other(
-                format!("it was written by a newer version (schema {version})").into(),
-            ));
-        }
-        let sound: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+        // A quick check would not look at the index by which frames are replaced.
+        let sound: String = db.query_row("PRAGMA integrity_check(1)", [], |r| r.get(0))?;
         if sound != "ok" {
-            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-            return Err(OpenError::Damaged(rusqlite::Error::SqliteFailure(code, Some(sound))));
+            return damaged(&sound);
         }
         db.execute_batch(&format!(
             "CREATE TABLE IF NOT EXISTS frame (
@@ -164,33 +206,12 @@ impl Store {
              CREATE TABLE IF NOT EXISTS tombstone (
                  instance BLOB NOT NULL, level TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL,
                  PRIMARY KEY (instance, level)) WITHOUT ROWID;
-             PRAGMA user_version = {SCHEMA};"
+             PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
         ))?;
-        let mut loaded = Loaded::default();
-        let mut read =
-            db.prepare("SELECT level, received, frame FROM frame ORDER BY received, sequence, part")?;
-        let mut rows = read.query([])?;
-        while let Some(row) = rows.next()? {
-            loaded.frames.push((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?));
-        }
-        drop(rows);
-        drop(read);
         let tombstones = TOMBSTONES;
         trim(&db, tombstones)?;
-        let mut read = db.prepare("SELECT instance, level, sequence, at FROM tombstone")?;
-        let mut rows = read.query([])?;
-        while let Some(row) = rows.next()? {
-            let level: String = row.get(1)?;
-            loaded.tombstones.push(Tombstone {
-                instance: InstanceId(row.get(0)?),
-                level: level.into(),
-                sequence: row.get::<_, i64>(2)? as u64,
-                at: row.get::<_, i64>(3)? as u64,
-            });
-        }
-        drop(rows);
-        drop(read);
-        Ok((Store { db, tombstones, buried: 0 }, loaded))
+        let loaded = load(&db)?;
+        Ok((Store { db, file: file.into(), tombstones, buried: 0 }, loaded))
     }
 
     /// Starts the thread; `told` is called on it after every transaction.
@@ -217,7 +238,7 @@ impl Store {
                 done.fetch_sub(group.len(), Ordering::Relaxed);
                 let result = {
                     let _working = writes.working();
-                    self.write(&group)
+                    self.write(&group).or_else(|why| self.write_anew(&group, why))
                 };
                 failed.0.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
                 failed.1.store(result.is_err(), Ordering::Relaxed);
@@ -243,6 +264,20 @@ impl Store {
         };
         let thread = std::thread::Builder::new().name("zibrato-state".into()).spawn(run)?;
         Ok(Writer { jobs, waiting, failures, thread })
+    }
+
+    /// Writes once more into a new file, if the file turned out to be damaged.
+    fn write_anew(&mut self, group: &[Job], why: rusqlite::Error) -> rusqlite::Result<()> {
+        if !zibrato_disk::is_damage(&why) {
+            return Err(why);
+        }
+        // Closed first, so that nothing is written into what is moved aside.
+        self.db = Connection::open_in_memory()?;
+        match Self::begin_anew(&self.file, &why) {
+            Ok((store, _)) => *self = Store { tombstones: self.tombstones, ..store },
+            Err(_) => return Err(why),
+        }
+        self.write(group)
     }
 
     pub(crate) fn write(&mut self, group: &[Job]) -> rusqlite::Result<()> {
@@ -279,6 +314,60 @@ impl Store {
         self.buried = if many { 0 } else { buried };
         Ok(())
     }
+}
+
+/// A frame as it is kept, column by column.
+type FrameRow = (Vec<u8>, String, i64, i64, i64, i64, Vec<u8>);
+
+fn load(db: &Connection) -> rusqlite::Result<Loaded> {
+    let mut loaded = Loaded::default();
+    let mut read =
+        db.prepare("SELECT level, received, frame FROM frame ORDER BY received, sequence, part")?;
+    let mut rows = read.query([])?;
+    while let Some(row) = rows.next()? {
+        loaded.frames.push((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?));
+    }
+    let mut read = db.prepare("SELECT instance, level, sequence, at FROM tombstone")?;
+    let rows = read.query_map([], tombstone)?;
+    loaded.tombstones = rows.collect::<rusqlite::Result<_>>()?;
+    Ok(loaded)
+}
+
+fn tombstone(row: &rusqlite::Row<'_>) -> rusqlite::Result<Tombstone> {
+    let level: String = row.get(1)?;
+    Ok(Tombstone {
+        instance: InstanceId(row.get(0)?),
+        level: level.into(),
+        sequence: row.get::<_, i64>(2)? as u64,
+        at: row.get::<_, i64>(3)? as u64,
+    })
+}
+
+/// What of a damaged file is as it was written.
+fn rescue(db: &Connection) -> (Vec<FrameRow>, Vec<Tombstone>) {
+    let (mut frames, _): (Vec<FrameRow>, bool) = zibrato_disk::rescue(
+        db,
+        "SELECT instance, level, sequence, part, retired, received, frame FROM frame",
+        &["rowid"],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?)),
+        |row: &FrameRow| (row.0.clone(), row.1.clone(), row.2, row.3, row.4),
+    );
+    frames.retain(|(instance, _, sequence, part, .., frame)| {
+        decode(frame).is_ok_and(|decoded| {
+            let head = &decoded.frame.head;
+            decoded.skipped.is_empty()
+                && head.instance.0[..] == instance[..]
+                && (head.sequence as i64, i64::from(head.part)) == (*sequence, *part)
+        })
+    });
+    let (tombstones, _) = zibrato_disk::rescue(
+        db,
+        "SELECT instance, level, sequence, at FROM tombstone",
+        &["instance", "level"],
+        tombstone,
+        |t| (t.instance, t.level.clone()),
+    );
+    (frames, tombstones)
 }
 
 /// Leaves about so many tombstones, the newest.
@@ -343,7 +432,7 @@ mod tests {
     #[test]
     fn tombstones_do_not_fill_the_disk() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut store, _) = Store::open(directory.path(), 1).unwrap();
+        let (mut store, _) = Store::open(directory.path()).unwrap();
         store.tombstones = 100;
         let tombstone = |at: u64| Tombstone {
             instance: InstanceId(u128::from(at).to_be_bytes()),
@@ -356,8 +445,33 @@ mod tests {
             store.write(&group).unwrap();
         }
         drop(store);
-        let (_, loaded) = Store::open(directory.path(), 1).unwrap();
+        let (_, loaded) = Store::open(directory.path()).unwrap();
         assert!((100..=160).contains(&loaded.tombstones.len()), "{}", loaded.tombstones.len());
         assert!(loaded.tombstones.contains(&tombstone(999)), "the newest stay");
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_while_it_is_used_goes_on_in_a_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(directory.path()).unwrap();
+        let tombstone = |id: u8| Tombstone {
+            instance: InstanceId([id; 16]),
+            level: "info".into(),
+            sequence: 1,
+            at: id.into(),
+        };
+        store.write(&[Job::Forget(tombstone(1))]).unwrap();
+        store.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        // What SQLite says when it comes to a bad page.
+        let group = [Job::Forget(tombstone(2))];
+        store.write_anew(&group, zibrato_disk::corrupt("as the test says")).unwrap();
+        drop(store);
+        let (_, loaded) = Store::open(directory.path()).unwrap();
+        assert_eq!(loaded.tombstones, [tombstone(1), tombstone(2)], "what was there could be read");
+        assert_eq!(loaded.damaged, 0);
+        let full =
+            rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
+        let (mut store, _) = Store::open(directory.path()).unwrap();
+        assert!(store.write_anew(&group, full).is_err(), "a full disk is no damage");
     }
 }

@@ -20,7 +20,7 @@ impl Disk {
     /// # Errors
     /// When the file cannot be used.
     pub fn open(directory: &Path, keep: &mut Keep, now: u64) -> Result<Disk, Error> {
-        let (store, loaded) = Store::open(directory, now)?;
+        let (store, loaded) = Store::open(directory)?;
         restore(keep, loaded, now);
         Ok(Disk(store))
     }

@@ -1,5 +1,6 @@
 //! The program `zibrato`: every part as a subcommand.
 
+mod audit;
 mod backends;
 mod broker_option;
 mod demo;
@@ -67,6 +68,8 @@ Examples:
     Time(time::Options),
     /// Ask a broker about itself
     Info(info::Options),
+    /// Check that nothing was lost between programs, brokers and workers
+    Audit(audit::Options),
     /// Make keys, and say who may come in with which
     Keys(keys::Options),
     /// Work on the state directories of workers
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Send(options) => send::main(&options),
         Command::Time(options) => time::main(&options),
         Command::Info(options) => info::main(&options),
+        Command::Audit(options) => audit::main(&options),
         Command::Keys(options) => keys::main(&options),
         Command::State(options) => state::main(options),
         Command::Demo(options) => demo::main(&options),

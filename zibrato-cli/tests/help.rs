@@ -10,9 +10,10 @@ use support::{run, zibrato};
 fn every_subcommand_explains_itself() {
     let (code, out, _) = run(&mut zibrato(&["--help"]));
     assert!(code == 0 && out.contains("Examples:") && out.contains("Exit status:"), "{out}");
-    for command in
-        ["broker", "librato", "tail", "send", "time", "info", "state", "demo", "workers", "config", "keys"]
-    {
+    for command in [
+        "broker", "librato", "tail", "send", "time", "info", "audit", "state", "demo", "workers", "config",
+        "keys",
+    ] {
         assert!(out.contains(&format!("\n  {command} ")), "{command} in {out}");
         let (code, help, _) = run(&mut zibrato(&[command, "--help"]));
         assert!(code == 0 && help.contains(&format!("zibrato {command}")), "{help}");

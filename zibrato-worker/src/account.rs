@@ -158,24 +158,40 @@ fn is_near(one: Total, other: Total) -> bool {
     one.whole == other.whole && (one.float - other.float).abs() <= most * ROUNDING
 }
 
-/// What each change of a settlement adds to the settled totals of its instance, and all of what happened.
-pub(crate) fn amounts(settlement: &Settlement) -> (Vec<Amount>, Amount) {
-    let mut happened = Amount::default();
-    let mut deltas = settlement.deltas.iter().peekable();
-    let moved = settlement.entries.iter().map(|entry| {
-        let mut moved = Amount::default();
-        // Both are in the order of instances.
-        while let Some(delta) = deltas.next_if(|delta| delta.origin == entry.origin) {
-            let amount = Amount::of_change(&delta.change);
-            happened = happened.plus(amount);
-            if matches!(delta.change, Change::Total(_) | Change::Spread { .. }) {
-                moved = moved.plus(amount);
+/// What a settlement moves.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// What each of its changes adds to the settled totals of its instance.
+    pub(crate) entries: Vec<Amount>,
+    /// What of that was there before the worker was: it is settled and never happened.
+    pub(crate) baseline: Amount,
+    /// All of what happened.
+    pub(crate) happened: Amount,
+}
+
+impl Moved {
+    pub(crate) fn by(settlement: &Settlement) -> Moved {
+        let mut all = Moved::default();
+        let mut deltas = settlement.deltas.iter().peekable();
+        for entry in &settlement.entries {
+            let mut moved = Amount::default();
+            // Both are in the order of instances.
+            while let Some(delta) = deltas.next_if(|delta| delta.origin == entry.origin) {
+                let amount = Amount::of_change(&delta.change);
+                all.happened = all.happened.plus(amount);
+                if matches!(delta.change, Change::Total(_) | Change::Spread { .. }) {
+                    moved = moved.plus(amount);
+                }
             }
+            if entry.first {
+                let known = first(entry);
+                all.baseline = all.baseline.plus(known.minus(moved));
+                moved = known;
+            }
+            all.entries.push(moved);
         }
-        // What was there before the worker was, is settled and never happened.
-        if entry.first { first(entry) } else { moved }
-    });
-    (moved.collect(), happened)
+        all
+    }
 }
 
 /// All that is settled of an instance that had not been settled before.

@@ -8,7 +8,7 @@ use zibrato_core::ledger::{Arrival, Counts, Delta, HORIZON, Ledger, Limits, Merg
 use zibrato_core::level::Levels;
 use zibrato_core::trace::Verdict;
 
-use crate::account::{Amount, amounts};
+use crate::account::{Amount, Moved};
 use crate::aggregate::{self, Aggregate, Making, aggregate, chunks};
 use crate::backend::{Backend, Temporality};
 use crate::batch::{Batch, Measurement, Series};
@@ -253,9 +253,9 @@ impl Settler {
         if entries.is_empty() {
             return Ok(0);
         }
-        let (moved, happened) = amounts(settling.settlement());
+        let moved = Moved::by(settling.settlement());
         let clock = self.steady.newest();
-        self.state.settle(&Step { entries, moved: &moved, happened, ran, clock, ..Step::default() })?;
+        self.state.settle(&Step { entries, moved, ran, clock, ..Step::default() })?;
         Ok(settling.commit().entries.len())
     }
 
@@ -315,12 +315,11 @@ impl Settler {
         // Rather twice after a crash than not at all.
         self.dead_letters.write(time, &dead)?;
         let period = (self.last_time.unwrap_or(0), time);
-        let (moved, happened) = amounts(settling.settlement());
+        let moved = Moved::by(settling.settlement());
         let refused = dead.iter().map(|letter| Amount::of(&letter.measurement)).sum();
         let step = Step {
             entries,
-            moved: &moved,
-            happened,
+            moved,
             dead: refused,
             chunks: &chunks,
             totals: &advance.changed,

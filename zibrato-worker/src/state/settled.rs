@@ -11,7 +11,7 @@ use super::codec::{decode_key, decode_numbers, encode_key, encode_measurements, 
 use super::seal::{OriginSeal, batch_seal, settled_seal};
 use super::totals::StoredTotal;
 use super::{State, meta, set_meta, small};
-use crate::account::Amount;
+use crate::account::{Amount, Moved};
 use crate::batch::Measurement;
 use crate::error::Error;
 use crate::totals::Running;
@@ -21,10 +21,8 @@ use crate::totals::Running;
 pub(crate) struct Step<'a> {
     /// What is settled from now on.
     pub(crate) entries: &'a [EntryChange],
-    /// What each of them adds to the settled totals of its instance.
-    pub(crate) moved: &'a [Amount],
-    /// What happened, with what the filters leave out.
-    pub(crate) happened: Amount,
+    /// How much they move.
+    pub(crate) moved: Moved,
     /// What became dead letters at once.
     pub(crate) dead: Amount,
     /// What is to be sent, in chunks that become batches of one time.
@@ -135,19 +133,17 @@ impl State {
         let settled = waits.plus(dead);
         let totals = StoredTotal::all(step.totals).map_err(|why| self.bad(why))?;
         self.transaction("write", |tx| {
-            let (mut rows, mut baseline) = (Amount::default(), Amount::default());
-            for (change, moved) in step.entries.iter().zip(step.moved) {
+            let Moved { entries, baseline, happened } = &step.moved;
+            for (change, moved) in step.entries.iter().zip(entries) {
                 write_entry(tx, change, *moved)?;
-                rows = rows.plus(*moved);
-                baseline = if change.first { baseline.plus(*moved) } else { baseline };
             }
-            accounts::add(tx, Account::Rows, rows)?;
-            accounts::add(tx, Account::Baseline, baseline)?;
-            accounts::add(tx, Account::Happened, step.happened)?;
+            accounts::add(tx, Account::Rows, entries.iter().copied().sum())?;
+            accounts::add(tx, Account::Baseline, *baseline)?;
+            accounts::add(tx, Account::Happened, *happened)?;
             accounts::add(tx, Account::Settled, settled)?;
             accounts::add(tx, Account::Refused, dead)?;
             if !cumulative {
-                accounts::add(tx, Account::LeftOut, step.happened.sums().minus(settled.sums()))?;
+                accounts::add(tx, Account::LeftOut, happened.sums().minus(settled.sums()))?;
             }
             let (begin, time) = step.period;
             let mut ids = Vec::with_capacity(chunks.len());
