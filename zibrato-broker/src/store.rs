@@ -140,7 +140,7 @@ impl Store {
         let (saved, buried) = (frames.len(), tombstones.len());
         store.put_back(frames, tombstones)?;
         tracing::error!(
-            "the state file {} is damaged: {}; it was moved to {}, and {saved} frames and {buried} tombstones of it go on in a \
+            "the state file {} is damaged: {}; it was moved aside to {}, and {saved} frames and {buried} tombstones of it go on in a \
              new one; programs that have ended and are not among them are not known any more",
             file.display(),
             why.to_string().replace('\n', " "),

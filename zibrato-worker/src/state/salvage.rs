@@ -54,7 +54,7 @@ impl fmt::Display for Damage {
         let Damage { instances, instances_lost, batches, batches_lost, .. } = self;
         write!(f, "the state {} is damaged: {}; ", self.path.display(), self.why)?;
         match &self.aside {
-            Some(aside) => write!(f, "it was moved to {} and a new one begun", aside.display())?,
+            Some(aside) => write!(f, "it was moved aside to {} and a new one begun", aside.display())?,
             None => f.write_str("a new one was begun")?,
         }
         write!(f, " with {instances} instances and {batches} unsent batches of it")?;
