@@ -1,22 +1,62 @@
 //! The fuzz targets of `fuzz/`, with libFuzzer and the instrumentation of the stable compiler.
 
-use std::path::Path;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::document;
 use crate::setup::program;
-use crate::shell::{Failure, Outcome, cargo, command, in_ci, output, root, run, target};
+use crate::shell::{Failure, Outcome, cargo, command, in_ci, output, root, run, target, write};
 
 /// What cargo-fuzz gives the compiler too, but without a sanitizer: the decoders have no unsafe code.
 const INSTRUMENTATION: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
 
-/// Builds all targets and runs each, or only one, for so long.
-pub(crate) fn all(seconds: u32, only: Option<&str>) -> Outcome {
+/// What to do with the targets.
+pub(crate) struct Plan {
+    /// How long for each target.
+    pub(crate) seconds: u32,
+    /// Only this one.
+    pub(crate) target: Option<String>,
+    /// How many at once.
+    pub(crate) jobs: usize,
+    /// Whether to write the table to docs/trust.md.
+    pub(crate) report: bool,
+    /// Whether to write what was found into the corpora of the repository.
+    pub(crate) keep: bool,
+}
+
+/// What a target has come to.
+struct Ran {
+    name: String,
+    runs: u64,
+    seconds: f64,
+    /// Edges of the program that were reached.
+    edges: u64,
+    /// Inputs of the corpus, and their bytes.
+    corpus: (u64, u64),
+    failed: bool,
+}
+
+/// A fuzzer at work.
+struct Running {
+    name: String,
+    child: Child,
+    begun: Instant,
+    artifacts: PathBuf,
+    corpus: PathBuf,
+}
+
+/// Builds all targets and runs them.
+pub(crate) fn all(plan: &Plan) -> Outcome {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         let why = "run the fuzz targets: they are set up for x86_64-unknown-linux-gnu";
-        return if in_ci() || only.is_some() {
+        return if in_ci() || plan.target.is_some() {
             Err(Failure(why.into()))
         } else {
             println!("cannot {why}");
@@ -29,49 +69,159 @@ pub(crate) fn all(seconds: u32, only: Option<&str>) -> Outcome {
     let mut build = cargo(["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", triple]);
     run(build.arg("--target-dir").arg(&built).env("RUSTFLAGS", INSTRUMENTATION))?;
 
-    let names: Vec<String> =
-        targets()?.into_iter().filter(|name| only.is_none_or(|only| only == name)).collect();
+    let programs = built.join(triple).join("release");
+    let wanted = |name: &String| plan.target.as_ref().is_none_or(|only| only == name);
+    let mut names: VecDeque<String> = targets()?.into_iter().filter(wanted).collect();
     if names.is_empty() {
-        return Err(Failure(format!("find the fuzz target {:?}", only.unwrap_or_default())));
+        let name = plan.target.as_deref().unwrap_or_default();
+        return Err(Failure(format!("find the fuzz target {name:?}")));
     }
-    let mut failed = Vec::new();
-    for name in &names {
-        let corpus = built.join("corpus").join(name);
-        seed(name, &corpus)?;
-        let program = built.join(triple).join("release").join(name);
-        let artifacts = built.join("artifacts").join(name);
-        make(&artifacts)?;
-        let mut fuzzer = command(program, [&corpus]);
-        fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
-        fuzzer.arg(format!("-max_total_time={seconds}"));
-        fuzzer.args([
-            "-max_len=65536",
-            "-rss_limit_mb=1024",
-            "-timeout=10",
-            "-print_final_stats=1",
-            "-verbosity=0",
-        ]);
-        if let Err(why) = quietly(&mut fuzzer, &artifacts.join("log.txt")) {
-            println!("{why}; the input that did it is under {}", artifacts.display());
-            failed.push(name.as_str());
+    let mut running: Vec<Running> = Vec::new();
+    let mut ran: Vec<Ran> = Vec::new();
+    while !names.is_empty() || !running.is_empty() {
+        while running.len() < plan.jobs.max(1)
+            && let Some(name) = names.pop_front()
+        {
+            running.push(start(name, &built, &programs, plan.seconds)?);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        for mut one in std::mem::take(&mut running) {
+            match one.child.try_wait() {
+                Ok(None) => running.push(one),
+                Ok(Some(status)) => ran.push(ended(one, status.success())),
+                Err(why) => return Err(Failure(format!("wait for the fuzz target {}: {why}", one.name))),
+            }
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure(format!("fuzz {}", failed.join(", ")))) }
+    ran.sort_by(|a, b| a.name.cmp(&b.name));
+    let failed: Vec<&str> = ran.iter().filter(|ran| ran.failed).map(|ran| &*ran.name).collect();
+    if !failed.is_empty() {
+        return Err(Failure(format!("fuzz {}", failed.join(", "))));
+    }
+    let table = table(&ran, plan.seconds);
+    println!("\n{table}");
+    if plan.keep {
+        ran.iter().try_for_each(|ran| keep(&ran.name, &programs.join(&ran.name), &built))?;
+    }
+    if plan.report { document::replace(&root().join("docs/trust.md"), "fuzz", &table) } else { Ok(()) }
 }
 
-/// Runs a fuzzer, which is talkative: into a file, of which the end is shown.
-fn quietly(fuzzer: &mut std::process::Command, log: &Path) -> Outcome {
-    let file =
-        std::fs::File::create(log).map_err(|why| Failure(format!("write {}: {why}", log.display())))?;
-    let result = run(fuzzer.stderr(file));
-    let text = String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    let (shown, from) = match result {
-        Ok(()) => ("stat::number_of_executed_units", 0),
-        Err(_) => ("", lines.len().saturating_sub(60)),
+fn start(name: String, built: &Path, programs: &Path, seconds: u32) -> Result<Running, Failure> {
+    let corpus = built.join("corpus").join(&name);
+    seed(&name, &corpus)?;
+    let artifacts = built.join("artifacts").join(&name);
+    make(&artifacts)?;
+    let mut fuzzer = command(programs.join(&name), [&corpus]);
+    fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    fuzzer.arg(format!("-max_total_time={seconds}"));
+    let dictionary = root().join("fuzz/dictionaries").join(&name);
+    if dictionary.exists() {
+        fuzzer.arg(format!("-dict={}", dictionary.display()));
+    }
+    fuzzer.args(["-max_len=65536", "-rss_limit_mb=1024", "-timeout=10", "-print_final_stats=1"]);
+    // It is talkative, so that goes into a file, of which the end is shown where it fails.
+    let log = artifacts.join("log.txt");
+    let file = File::create(&log).map_err(|why| Failure(format!("write {}: {why}", log.display())))?;
+    let child = fuzzer.stdout(Stdio::null()).stderr(file).spawn();
+    let child = child.map_err(|why| Failure(format!("start the fuzz target {name}: {why}")))?;
+    println!("{name} runs");
+    Ok(Running { name, child, begun: Instant::now(), artifacts, corpus })
+}
+
+fn ended(running: Running, succeeded: bool) -> Ran {
+    let Running { name, begun, artifacts, corpus, .. } = running;
+    let log = std::fs::read(artifacts.join("log.txt")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&log);
+    if !succeeded {
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].iter().for_each(|line| println!("{line}"));
+        println!("{name} failed; the input that did it is under {}", artifacts.display());
+    }
+    let number = |line: &str, after: &str| -> Option<u64> {
+        let (_, rest) = line.split_once(after)?;
+        rest.split_whitespace().next()?.parse().ok()
     };
-    lines[from..].iter().filter(|line| line.starts_with(shown)).for_each(|line| println!("{line}"));
-    result
+    let last = |after: &str| text.lines().rev().find_map(|line| number(line, after)).unwrap_or(0);
+    let inputs = std::fs::read_dir(&corpus).into_iter().flatten().flatten();
+    let sizes: Vec<u64> = inputs.filter_map(|input| Some(input.metadata().ok()?.len())).collect();
+    Ran {
+        runs: last("stat::number_of_executed_units:"),
+        edges: last(" cov: "),
+        seconds: begun.elapsed().as_secs_f64(),
+        corpus: (sizes.len() as u64, sizes.iter().sum()),
+        failed: !succeeded,
+        name,
+    }
+}
+
+fn table(ran: &[Ran], seconds: u32) -> String {
+    let mut out = format!(
+        "Each target for {seconds} s; no crash, no hang, no input that took more than 1 GiB.\n\n\
+         | target | runs | runs/s | edges reached | corpus |\n|---|---|---|---|---|\n"
+    );
+    for Ran { name, runs, seconds, edges, corpus, .. } in ran {
+        let rate = *runs as f64 / seconds.max(0.001);
+        let (inputs, kib) = (corpus.0, corpus.1.div_ceil(1024));
+        out += &format!("| `{name}` | {runs} | {rate:.0} | {edges} | {inputs} inputs, {kib} KiB |\n");
+    }
+    out
+}
+
+/// Writes the shortest inputs that reach most into the corpus of the repository.
+fn keep(name: &str, fuzzer: &Path, built: &Path) -> Outcome {
+    let merged = built.join("merged").join(name);
+    // What an earlier merge has left would count as reached.
+    let _ = std::fs::remove_dir_all(&merged);
+    make(&merged)?;
+    let mut merge = command(fuzzer, ["-merge=1", "-max_len=300"]);
+    let (found, merging) = (built.join("corpus").join(name), merged.clone());
+    run(merge.arg(merging).arg(found).stderr(Stdio::null()))?;
+    let mut inputs: Vec<Vec<u8>> = Vec::new();
+    for entry in std::fs::read_dir(&merged).into_iter().flatten().flatten() {
+        inputs.extend(std::fs::read(entry.path()).ok());
+    }
+    inputs.sort_by_key(|input| (input.len(), input.clone()));
+    let mut text = String::new();
+    for line in inputs.iter().map(|input| input.escape_ascii().to_string() + "\n") {
+        if text.len() + line.len() <= KEPT {
+            text += &line;
+        }
+    }
+    write(&root().join("fuzz/corpus").join(name), &text)
+}
+
+/// Most bytes of a corpus in the repository.
+const KEPT: usize = 12 << 10;
+
+/// The inputs of a corpus in the repository: one in each line, escaped as [`u8::escape_ascii`] does.
+fn kept(text: &str) -> Vec<Vec<u8>> {
+    text.lines().map(unescaped).collect()
+}
+
+fn unescaped(line: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = line.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        if *byte != b'\\' {
+            out.push(*byte);
+            continue;
+        }
+        let [code, tail @ ..] = rest else { break };
+        rest = tail;
+        out.push(match code {
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'n' => b'\n',
+            b'x' => {
+                let hex = rest.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+                rest = rest.get(2..).unwrap_or_default();
+                hex.and_then(|two| u8::from_str_radix(two, 16).ok()).unwrap_or(0)
+            }
+            other => *other,
+        });
+    }
+    out
 }
 
 /// The programs of the fuzz workspace.
@@ -82,7 +232,7 @@ fn targets() -> Result<Vec<String>, Failure> {
     Ok(targets.iter().filter_map(|t| t["name"].as_str().map(String::from)).collect())
 }
 
-/// Puts what the test vectors have for a target into its corpus.
+/// Puts what the test vectors and the repository have for a target into its corpus.
 fn seed(name: &str, corpus: &Path) -> Outcome {
     make(corpus)?;
     let path = root().join("docs/wire-vectors.json");
@@ -92,6 +242,11 @@ fn seed(name: &str, corpus: &Path) -> Outcome {
     for (number, seed) in seeds(name, &vectors).iter().enumerate() {
         let path = corpus.join(format!("vector-{number:03}"));
         std::fs::write(&path, seed).map_err(|why| Failure(format!("write {}: {why}", path.display())))?;
+    }
+    let text = std::fs::read_to_string(root().join("fuzz/corpus").join(name)).unwrap_or_default();
+    for (number, input) in kept(&text).iter().enumerate() {
+        let path = corpus.join(format!("kept-{number:03}"));
+        std::fs::write(&path, input).map_err(|why| Failure(format!("write {}: {why}", path.display())))?;
     }
     Ok(())
 }
@@ -163,4 +318,17 @@ fn parse(text: &str, what: &str) -> Result<Value, Failure> {
 
 fn make(folder: &Path) -> Outcome {
     std::fs::create_dir_all(folder).map_err(|why| Failure(format!("make {}: {why}", folder.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_come_back_from_their_lines() {
+        let inputs: Vec<Vec<u8>> =
+            vec![(0..=255).collect(), Vec::new(), b"\\x41\n'\"".to_vec(), "\u{e9}".as_bytes().to_vec()];
+        let text: String = inputs.iter().map(|input| input.escape_ascii().to_string() + "\n").collect();
+        assert_eq!(kept(&text), inputs);
+    }
 }

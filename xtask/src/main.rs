@@ -60,6 +60,15 @@ enum Command {
         /// Only this target.
         #[arg(long)]
         target: Option<String>,
+        /// How many at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Writes the table to docs/trust.md, too.
+        #[arg(long)]
+        report: bool,
+        /// Writes the shortest inputs that reach most into fuzz/corpus.
+        #[arg(long)]
+        keep: bool,
     },
     /// Counts the instructions of the hot paths, under callgrind.
     Instructions {
@@ -133,7 +142,9 @@ fn main() -> ExitCode {
         Command::Soak { seconds } => soak::clock(seconds),
         Command::Hostile { seconds } => siege::hostile(seconds),
         Command::Servers => servers::install(),
-        Command::Fuzz { seconds, target } => fuzz::all(seconds, target.as_deref()),
+        Command::Fuzz { seconds, target, jobs, report, keep } => {
+            fuzz::all(&fuzz::Plan { seconds, target, jobs, report, keep })
+        }
         Command::Test { quick, only } => return test(quick, only),
     };
     match result {
@@ -166,7 +177,8 @@ fn test(quick: bool, only: Vec<String>) -> ExitCode {
         steps.run("ThreadSanitizer", sanitize::thread);
         steps.run("clock", || soak::clock(10.0).map(|()| steps::Done::Passed));
         steps.run("chaos", chaos::short);
-        steps.run("fuzz", || fuzz::all(5, None).map(|()| steps::Done::Passed));
+        let plan = fuzz::Plan { seconds: 60, target: None, jobs: 2, report: false, keep: false };
+        steps.run("fuzz", || fuzz::all(&plan).map(|()| steps::Done::Passed));
         steps.run("macOS and Windows", platforms::check);
     }
     steps.summary()
