@@ -77,7 +77,6 @@ impl Broker {
         let guard = Guard::new(config.keys.clone(), config.allow.clone(), Rates { frames, bytes })?;
         let guard = Arc::new(guard);
         check_protection(&config).await?;
-        let clock = Clock::start();
         let boot = zibrato_core::frame::InstanceId::random().0;
         let (told, written) = mpsc::unbounded_channel();
         let mut limits = config.limits.clone();
@@ -85,11 +84,13 @@ impl Broker {
         let mut keep = Keep::new(boot, limits);
         let mut store = None;
         let (mut damaged, mut unreadable) = (0, 0);
+        let mut clock = Clock::start(None);
         if let Some(directory) = config.state.clone() {
             // SQLite waits for the disk, so it stays off the threads that serve sockets.
             let open = move || Store::open(&directory);
             let opened = tokio::task::spawn_blocking(open).await;
             let (opened, loaded) = opened.map_err(|e| Error::Setup(std::io::Error::other(e)))??;
+            clock = Clock::start(loaded.anchor.as_ref());
             (damaged, unreadable) = (loaded.damaged, restore(&mut keep, loaded, clock.now()));
             store = Some(opened);
         } else {
@@ -106,7 +107,7 @@ impl Broker {
         let liveness = Liveness::default();
         let start = |s: Store| {
             let writes = liveness.on_demand("writing the state file", WRITING);
-            s.start(writes, move |batch| {
+            s.start(clock, writes, move |batch| {
                 // The receiver is gone only when the broker is.
                 let _ = told.send(batch);
             })

@@ -9,11 +9,12 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use zibrato_admin::Loop;
 use zibrato_core::frame::{InstanceId, decode};
 use zibrato_disk::{Header, Wal};
 
+use crate::clock::{Anchor, Clock};
 use crate::error::Error;
 use crate::keep::{Record, RecordedFrame, TOMBSTONES, Tombstone};
 
@@ -61,6 +62,8 @@ pub(crate) struct Written {
 pub(crate) struct Loaded {
     pub(crate) frames: Vec<(String, u64, Vec<u8>)>,
     pub(crate) tombstones: Vec<Tombstone>,
+    /// Where the clock was when the file was last written.
+    pub(crate) anchor: Option<Anchor>,
     /// How many files were damaged and moved aside.
     pub(crate) damaged: u64,
 }
@@ -73,6 +76,8 @@ pub(crate) struct Store {
     tombstones: usize,
     /// Those that were written since there were at most so many.
     buried: usize,
+    /// Written down with everything else, once it is known.
+    clock: Option<Clock>,
 }
 
 /// The writing thread.
@@ -134,11 +139,12 @@ impl Store {
     fn begin_anew(file: &Path, why: &rusqlite::Error) -> Result<(Store, Loaded), OpenError> {
         let other = |why: std::io::Error| OpenError::Other(why.into());
         let aside = zibrato_disk::move_aside(file, SystemTime::now()).map_err(other)?;
-        let (frames, tombstones) =
-            zibrato_disk::open_read_only(&aside.path).map(|db| rescue(&db)).unwrap_or_default();
+        let damaged = zibrato_disk::open_read_only(&aside.path).ok();
+        let (frames, tombstones) = damaged.as_ref().map(rescue).unwrap_or_default();
+        let anchor = damaged.and_then(|db| anchor(&db).ok().flatten());
         let (mut store, _) = Self::try_open(file)?;
         let (saved, buried) = (frames.len(), tombstones.len());
-        store.put_back(frames, tombstones)?;
+        store.put_back(frames, tombstones, anchor.as_ref())?;
         tracing::error!(
             "the state file {} is damaged: {}; it was moved aside to {}, and {saved} frames and {buried} tombstones of it go on in a \
              new one; programs that have ended and are not among them are not known any more",
@@ -153,7 +159,12 @@ impl Store {
         Ok((store, Loaded { damaged: 1, ..loaded }))
     }
 
-    fn put_back(&mut self, frames: Vec<FrameRow>, tombstones: Vec<Tombstone>) -> rusqlite::Result<()> {
+    fn put_back(
+        &mut self,
+        frames: Vec<FrameRow>,
+        tombstones: Vec<Tombstone>,
+        anchor: Option<&Anchor>,
+    ) -> rusqlite::Result<()> {
         let transaction = self.db.transaction()?;
         for (instance, level, sequence, part, retired, received, frame) in frames {
             transaction
@@ -165,6 +176,7 @@ impl Store {
                 .prepare_cached("INSERT OR REPLACE INTO tombstone VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![&t.instance.0[..], &*t.level, t.sequence as i64, t.at as i64])?;
         }
+        anchor.map(|anchor| write_anchor(&transaction, anchor)).transpose()?;
         transaction.commit()
     }
 
@@ -206,20 +218,25 @@ impl Store {
              CREATE TABLE IF NOT EXISTS tombstone (
                  instance BLOB NOT NULL, level TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL,
                  PRIMARY KEY (instance, level)) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS clock (
+                 one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, uptime INTEGER NOT NULL,
+                 time INTEGER NOT NULL);
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
         ))?;
         let tombstones = TOMBSTONES;
         trim(&db, tombstones)?;
         let loaded = load(&db)?;
-        Ok((Store { db, file: file.into(), tombstones, buried: 0 }, loaded))
+        Ok((Store { db, file: file.into(), tombstones, buried: 0, clock: None }, loaded))
     }
 
     /// Starts the thread; `told` is called on it after every transaction.
     pub(crate) fn start(
         mut self,
+        clock: Clock,
         writes: Loop,
         told: impl Fn(Vec<Written>) + Send + 'static,
     ) -> std::io::Result<Writer> {
+        self.clock = Some(clock);
         let (jobs, queue) = mpsc::channel::<Job>();
         let waiting = Arc::new(AtomicUsize::new(0));
         let done = waiting.clone();
@@ -274,7 +291,7 @@ impl Store {
         // Closed first, so that nothing is written into what is moved aside.
         self.db = Connection::open_in_memory()?;
         match Self::begin_anew(&self.file, &why) {
-            Ok((store, _)) => *self = Store { tombstones: self.tombstones, ..store },
+            Ok((store, _)) => *self = Store { tombstones: self.tombstones, clock: self.clock, ..store },
             Err(_) => return Err(why),
         }
         self.write(group)
@@ -310,6 +327,9 @@ impl Store {
         if many {
             trim(&transaction, self.tombstones)?;
         }
+        if let Some(anchor) = self.clock.and_then(|clock| clock.anchor()) {
+            write_anchor(&transaction, &anchor)?;
+        }
         transaction.commit()?;
         self.buried = if many { 0 } else { buried };
         Ok(())
@@ -330,7 +350,24 @@ fn load(db: &Connection) -> rusqlite::Result<Loaded> {
     let mut read = db.prepare("SELECT instance, level, sequence, at FROM tombstone")?;
     let rows = read.query_map([], tombstone)?;
     loaded.tombstones = rows.collect::<rusqlite::Result<_>>()?;
+    loaded.anchor = anchor(db)?;
     Ok(loaded)
+}
+
+fn anchor(db: &Connection) -> rusqlite::Result<Option<Anchor>> {
+    let read = |row: &rusqlite::Row<'_>| {
+        let (uptime, time) = (row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
+        Ok(Anchor { boot: row.get(0)?, uptime, time })
+    };
+    db.query_row("SELECT boot, uptime, time FROM clock", [], read).optional()
+}
+
+fn write_anchor(transaction: &rusqlite::Transaction<'_>, anchor: &Anchor) -> rusqlite::Result<()> {
+    let Anchor { boot, uptime, time } = anchor;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO clock VALUES (1, ?1, ?2, ?3)")?
+        .execute(params![boot, *uptime as i64, *time as i64])
+        .map(drop)
 }
 
 fn tombstone(row: &rusqlite::Row<'_>) -> rusqlite::Result<Tombstone> {

@@ -155,6 +155,33 @@ async fn what_fell_silent_survives_kill_9_and_says_how_long_it_was_held() {
     assert!(kept[0].0 > 3_000_000_000);
 }
 
+/// A broker that is started again must not take the machine's clock's word for how long it was away.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_meanwhile_does_not_change_how_long_a_frame_was_held() {
+    const HOURS: i64 = 5 * 3600 * 1_000_000_000;
+    for step in [HOURS, -HOURS] {
+        let state = tempfile::tempdir().unwrap();
+        let program = Program::start(state.path());
+        let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
+        let frame = last(1, 2, &[counter("c", 1)], 1 << 20).remove(0);
+        send(&dealer, &Message::Hand { topic: b"info|".to_vec(), frame }).await;
+        assert!(matches!(receive(&dealer).await, Message::Ack { .. }));
+        assert!(program.end("-KILL").code().is_none());
+        // As if it had been written by a clock that was then set by so much.
+        let db = rusqlite::Connection::open(state.path().join("broker.sqlite")).unwrap();
+        for column in ["frame SET received = received", "clock SET time = time"] {
+            assert_eq!(db.execute(&format!("UPDATE {column} - ?1"), [step]).unwrap(), 1, "{column}");
+        }
+        drop(db);
+        let program = Program::start(state.path());
+        let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
+        let (kept, _) = ask(&dealer, &["info"], None).await;
+        let held = Duration::from_nanos(kept[0].0);
+        assert!(held < Duration::from_secs(600), "{held:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_stop_keeps_also_what_lives() {
     for signal in ["-INT", "-TERM", "-QUIT"] {
