@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use omq_proto::SocketType;
@@ -29,6 +29,9 @@ const ANSWERS_EACH: usize = 4;
 const WAITING: usize = 100_000;
 /// Refusals of what was understood, which are counted by their own names.
 const REASONS: [&str; 4] = [LEVEL, RATE, "may_not_send", "may_not_receive"];
+/// The counts that tools are told take a look at everything that is kept, and anybody may ask for them: they are told
+/// again for so many times as long as it took to make them.
+const REST: u32 = 10;
 /// An asker who takes nothing for this long gets no more of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -52,6 +55,8 @@ struct State {
 pub(crate) struct Asked {
     shared: Arc<Shared>,
     state: Mutex<State>,
+    /// What tools were told last, and until when they are told it again.
+    info: Mutex<Option<(Instant, String)>>,
 }
 
 impl Service for Asked {
@@ -92,7 +97,7 @@ impl Service for Asked {
 
 impl Asked {
     pub(crate) fn new(shared: Arc<Shared>) -> Asked {
-        Asked { shared, state: Mutex::default() }
+        Asked { shared, state: Mutex::default(), info: Mutex::default() }
     }
 
     /// Acknowledges what reaches the disk, until nothing is written any more.
@@ -102,6 +107,18 @@ impl Asked {
     ) {
         while let Some(told) = written.recv().await {
             self.written(told);
+        }
+    }
+
+    fn info(&self) -> String {
+        let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*info {
+            Some((until, json)) if Instant::now() < *until => json.clone(),
+            _ => {
+                let begin = Instant::now();
+                let json = info::json(&self.shared);
+                info.insert((Instant::now() + begin.elapsed() * REST, json)).1.clone()
+            }
         }
     }
 
@@ -118,7 +135,7 @@ impl Asked {
                 Err(why) => why,
             },
             Ok(Message::Info { id }) => {
-                return reply(from, &Message::Told { id, json: info::json(&self.shared) });
+                return reply(from, &Message::Told { id, json: self.info() });
             }
             Ok(_) => "this message is one that only the broker sends",
             Err(_) => "message not understood",
