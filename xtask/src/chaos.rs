@@ -8,8 +8,12 @@ use crate::steps::Done;
 pub(crate) fn chaos(release: bool, args: &[String]) -> Outcome {
     set_up()?;
     let profile = if release { "release" } else { "debug" };
-    let packages = ["build", "--quiet", "--package", "zibrato-chaos", "--package", "zibrato-cli", "--bins"];
-    run(&mut cargo(packages.into_iter().chain(release.then_some("--release"))))?;
+    // Of what other steps have built already, fewer packages would have other features, and be built anew.
+    let programs: &[&str] = match release {
+        true => &["--release", "--package", "zibrato-chaos", "--package", "zibrato-cli"],
+        false => &["--workspace"],
+    };
+    run(cargo(["build", "--quiet", "--bins"]).args(programs))?;
     let is_subcommand = args.first().is_some_and(|arg| !arg.starts_with('-'));
     let words = (!is_subcommand).then_some("run").into_iter().chain(args.iter().map(String::as_str));
     run(&mut command(target().join(profile).join("zibrato-chaos"), words))
