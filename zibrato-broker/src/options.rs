@@ -184,22 +184,18 @@ fn default_state() -> Result<PathBuf, Error> {
     Ok(base.join("zibrato/broker"))
 }
 
-/// Reads a number and its unit.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let factor = units.iter().find(|(u, _)| u.eq_ignore_ascii_case(unit.trim()))?.1;
-    number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    scaled(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("", 1)])
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("", 1)];
+    let seconds = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()));
+    seconds
+        .and_then(|(_, seconds)| number.parse::<u64>().ok()?.checked_mul(*seconds))
         .map(Duration::from_secs)
         .ok_or_else(|| format!("not a time: {text:?}; write something like 90s, 12h or 7d"))
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
-    scaled(text, &[("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30)])
-        .and_then(|n| usize::try_from(n).ok())
+    zibrato_core::limits::parse_bytes(text)
         .ok_or_else(|| format!("not a size: {text:?}; write something like 512M or 2G"))
 }
