@@ -10,11 +10,13 @@
 //!
 //! The port is off unless [`Options::admin`] names one, and on loopback unless [`Options::admin_insecure`] says that it
 //! may be elsewhere: it asks nobody who they are. Connections, what they may send and how long they may take are bounded,
-//! and the server has a thread of its own, so that a program whose loops are stuck still says so.
+//! and the server has a thread of its own, so that a program whose loops are stuck still says so. [`HttpServer`] is that
+//! server, for others that answer requests.
 
 mod address;
 mod error;
 mod exposition;
+mod http_server;
 mod liveness;
 mod options;
 mod part;
@@ -23,6 +25,7 @@ mod systemd;
 
 pub use error::Error;
 pub use exposition::{Help, exposition, metric_name};
+pub use http_server::{HttpLimits, HttpServer};
 pub use liveness::{Liveness, Loop, Working};
 pub use options::Options;
 pub use part::Part;

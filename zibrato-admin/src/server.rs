@@ -1,41 +1,26 @@
-//! The HTTP server. It has a thread and a runtime of its own, so that it answers when the program's are stuck.
+//! The admin port.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::watch;
 
 use crate::address;
 use crate::error::Error;
 use crate::exposition::exposition;
+use crate::http_server::{HttpLimits, HttpServer};
 use crate::options::Options;
 use crate::part::Part;
 
-/// Most connections at once. For one more the oldest is closed, so that whoever holds connections open keeps nobody out.
-const CONNECTIONS: usize = 64;
-/// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(5);
-/// How long a connection may take in all; it has one request.
-const CONNECTION: Duration = Duration::from_secs(15);
-/// Most bytes of the head of a request.
-const HEAD_BYTES: usize = 16 << 10;
-/// Most headers of a request.
-const HEADERS: usize = 64;
+const LIMITS: HttpLimits = HttpLimits { connections: 64, connection: Duration::from_secs(15) };
 /// How long `/metrics` and `/status` may be kept waiting by locks of the program.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How old their answers may be, so that asking often costs no more than asking now and then.
@@ -47,13 +32,10 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const INDEX: &str = "/healthz  whether the program works\n/readyz   whether it can do its work at present\n\
                      /metrics  its own metrics\n/status   what it knows of itself\n";
 
-/// A running server; ends when it is dropped.
+/// A running server; ends when it is dropped. Its thread and runtime are its own, so that it answers when the program's
+/// are stuck.
 #[derive(Debug)]
-pub struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Server(HttpServer);
 
 impl Server {
     /// Listens where the options say, and tells of a part; `None` where they say nothing.
@@ -62,88 +44,20 @@ impl Server {
     /// When the address cannot be used or is beyond loopback without consent, or the thread cannot be started.
     pub fn start(options: &Options, part: Arc<dyn Part>) -> Result<Option<Server>, Error> {
         let Some(listener) = address::listen(options)? else { return Ok(None) };
-        listener.set_nonblocking(true).map_err(Error::Start)?;
-        let address = listener.local_addr().map_err(Error::Start)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(2)
-            .thread_name("zibrato-admin-answer")
-            .build()
-            .map_err(Error::Start)?;
-        let listener = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(listener).map_err(Error::Start)?
+        let answers = Arc::new(Answers::new(part));
+        let answer = move |request| {
+            let answers = Arc::clone(&answers);
+            async move { answers.to(&request).await }
         };
-        let (stop, stopped) = oneshot::channel();
-        let run = move || {
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = serve(listener, Arc::new(Answers::new(part))) => {}
-                    // A sender that is gone says the same.
-                    _ = stopped => {}
-                }
-            });
-            // What waits for a lock of the program must not hold up its end.
-            runtime.shutdown_background();
-        };
-        let thread =
-            std::thread::Builder::new().name("zibrato-admin".into()).spawn(run).map_err(Error::Start)?;
-        tracing::info!(%address, "the admin port listens");
-        Ok(Some(Server { address, stop: Some(stop), thread: Some(thread) }))
+        let server = HttpServer::start("zibrato-admin", listener, LIMITS, answer).map_err(Error::Start)?;
+        tracing::info!(address = %server.address(), "the admin port listens");
+        Ok(Some(Server(server)))
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // The thread may have ended before.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, answers: Arc<Answers>) {
-    let mut connections = JoinSet::new();
-    let mut oldest: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    while oldest.len() >= CONNECTIONS {
-                        oldest.pop_front().iter().for_each(AbortHandle::abort);
-                    }
-                    oldest.push_back(connections.spawn(connection(stream, Arc::clone(&answers))));
-                }
-                // Too many open files, mostly.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            },
-            Some(_) = connections.join_next() => oldest.retain(|connection| !connection.is_finished()),
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, answers: Arc<Answers>) {
-    let service = service_fn(|request| {
-        let answers = Arc::clone(&answers);
-        async move { Ok::<_, Infallible>(answers.to(&request).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    // An error means that the other end has gone, was too slow, or speaks something else.
-    let _ = tokio::time::timeout(CONNECTION, served).await;
 }
 
 struct Answers {

@@ -5,6 +5,7 @@
 mod support;
 
 use std::io::Write as _;
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -321,6 +322,29 @@ fn many_scrapes_at_once_get_one_snapshot_each() {
     (0..20).for_each(|_| put(&mut endpoint));
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(scrapers.into_iter().map(|scraper| scraper.join().unwrap()).sum::<u32>() > 0);
+}
+
+#[test]
+fn readers_that_stop_keep_nobody_out() {
+    let mut endpoint = Endpoint::start(&[]);
+    // More than what buffers of the system take.
+    endpoint.put((0..100_000).map(|i| counter(&format!("c{i}"), 1)).collect());
+    let ask = |request: &[u8]| {
+        let mut stream = TcpStream::connect(("127.0.0.1", endpoint.port)).unwrap();
+        // The other end may have closed it for a later one already.
+        let _ = stream.write_all(request);
+        stream
+    };
+    let _readers: Vec<TcpStream> = (0..400)
+        .map(|number| match number % 5 {
+            0 => ask(b"GET /metrics HTTP/1.1\r\nAccept-"),
+            1 => ask(b"GET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n"),
+            2 => ask(b""),
+            _ => ask(b"GET /metrics HTTP/1.1\r\n\r\n"),
+        })
+        .collect();
+    let text = endpoint.get("text/plain");
+    assert_eq!(text.lines().filter(|line| line.starts_with('c')).count(), 100_000);
 }
 
 #[test]

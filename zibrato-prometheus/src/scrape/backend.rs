@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use zibrato_admin::HttpServer;
 use zibrato_worker::{
     Accepted, Backend, BackendError, BackendOptions, Batch, OpenError, Series, Temporality,
 };
 
 use super::options::Options;
-use super::server::Server;
+use super::server;
 use super::snapshot::Shelf;
 use super::store::Store;
 use crate::exposition::{Format, Style, render};
@@ -20,7 +21,7 @@ use crate::{Error, naming};
 pub struct Prometheus {
     options: Options,
     shelf: Arc<Shelf>,
-    server: Option<Server>,
+    server: Option<HttpServer>,
 }
 
 impl Prometheus {
@@ -31,7 +32,7 @@ impl Prometheus {
     pub fn new(options: Options) -> Result<Prometheus, Error> {
         let mut prometheus = Prometheus::idle(options);
         let listen = prometheus.options.listen;
-        let server = Server::start(listen, Arc::clone(&prometheus.shelf));
+        let server = server::start(listen, Arc::clone(&prometheus.shelf));
         let server = server.map_err(|why| Error::Listen { address: listen, why: why.to_string() })?;
         tracing::info!(url = format!("http://{}/metrics", server.address()), "ready to be scraped");
         prometheus.server = Some(server);
@@ -47,7 +48,7 @@ impl Prometheus {
 
     /// Where it listens, if it does.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(Server::address)
+        self.server.as_ref().map(HttpServer::address)
     }
 }
 
