@@ -1,18 +1,19 @@
 //! Last totals that no broker acknowledged, kept in files until somebody delivers them.
 //!
-//! A file is a run of records: the length of the topic as four bytes, big-endian, the topic, and the same for a
-//! frame as it would have been sent. It is written whole under another name first.
+//! A file is written whole under another name first.
 
-use std::collections::BTreeMap;
+mod records;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zibrato_core::frame::{Frame, InstanceId, decode};
-use zibrato_core::{clock, level};
+use zibrato_core::clock;
+use zibrato_core::frame::InstanceId;
 pub use zibrato_transport::{BadKeys, Broker, KeyFiles};
 
+use self::records::{Sets, sets};
 use super::hand_over::{HandOver, Parcel};
 use super::say;
 
@@ -55,16 +56,11 @@ pub(super) fn write(
     instance: InstanceId,
     parcels: &[Parcel],
 ) -> Result<PathBuf, NotWritten> {
-    let mut bytes = Vec::new();
     let now = clock::unix_nanos();
-    for parcel in parcels {
-        for frame in parcel.frames(now) {
-            for part in [level::topic(&parcel.level).as_bytes(), &frame] {
-                bytes.extend_from_slice(&(part.len() as u32).to_be_bytes());
-                bytes.extend_from_slice(part);
-            }
-        }
-    }
+    let frames = |parcel: &Parcel| parcel.frames(now).into_iter();
+    let bytes = records::written(
+        parcels.iter().flat_map(|parcel| frames(parcel).map(|frame| (&*parcel.level, frame))),
+    );
     let path = directory.join(format!("{instance}.{ENDING}"));
     let unfinished = path.with_extension("unfinished");
     let save = || {
@@ -96,7 +92,7 @@ fn sync(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The files in a directory. One that is damaged is said and left alone.
+/// The files in a directory. One that is damaged is said and set aside.
 pub(super) fn read(directory: &Path) -> Vec<Spilled> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == ENDING));
@@ -111,10 +107,7 @@ pub(super) fn read(directory: &Path) -> Vec<Spilled> {
             }
             Some(sets) => Some(Spilled { path, sets }),
             None => {
-                say(format_args!(
-                    "{} is no file of spilled totals, or it is damaged; left as it is",
-                    path.display()
-                ));
+                set_aside(&path);
                 None
             }
         },
@@ -126,28 +119,24 @@ pub(super) fn read(directory: &Path) -> Vec<Spilled> {
     paths.filter_map(read).collect()
 }
 
-type Sets = BTreeMap<(InstanceId, String, u64), Vec<Frame>>;
+fn set_aside(path: &Path) {
+    let aside = path.with_extension("damaged");
+    match std::fs::rename(path, &aside) {
+        Ok(()) => say(format_args!(
+            "{} is no file of spilled totals, or it is damaged; kept as {}",
+            path.display(),
+            aside.display()
+        )),
+        Err(why) => say(format_args!(
+            "{} is no file of spilled totals, or it is damaged; failed to rename it: {why}",
+            path.display()
+        )),
+    }
+}
 
 fn is_too_old(sets: &Sets) -> bool {
     let written = sets.values().flatten().map(|frame| frame.head.sent_at).max().unwrap_or(0);
     clock::unix_nanos().saturating_sub(written) > HORIZON.as_nanos() as u64
-}
-
-fn sets(mut bytes: &[u8]) -> Option<Sets> {
-    let mut sets = Sets::new();
-    while !bytes.is_empty() {
-        let level = level::of_topic(take(&mut bytes)?)?.to_string();
-        let frame = decode(take(&mut bytes)?).ok().filter(|d| d.skipped.is_empty())?.frame;
-        sets.entry((frame.head.instance, level, frame.head.sequence)).or_default().push(frame);
-    }
-    Some(sets)
-}
-
-fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (part, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    *bytes = rest;
-    Some(part)
 }
 
 pub(super) fn remove(path: &Path) {
@@ -193,31 +182,67 @@ pub async fn deliver(directory: &Path, brokers: &[Broker], deadline: Duration) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tempfile::TempDir;
     use zibrato_core::clock::Fake;
+    use zibrato_core::frame::Kind;
     use zibrato_core::publish::Publisher;
-    use zibrato_core::registry;
+    use zibrato_core::registry::{self, Counter, MetricSpec};
 
-    #[test]
-    fn what_is_older_than_everybody_remembers_is_not_delivered() {
+    /// A directory with a spilled file in it.
+    fn spilled() -> (TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
-        zibrato_core::registry::Counter::of(&registry::MetricSpec {
+        Counter::of(&MetricSpec {
             level: "info",
-            kind: zibrato_core::frame::Kind::Counter,
+            kind: Kind::Counter,
             name: "spilled",
             source: None,
             tags: &[],
             statistics: false,
         })
         .add(1);
-        let clock = Fake::at(clock::unix_nanos());
-        let _entered = clock.enter();
         let mut publisher = Publisher::new("me");
         let sets = publisher.finish(registry::read(), clock::unix_nanos());
         let parcels: Vec<Parcel> = sets.into_iter().map(Parcel::of_set).collect();
-        write(directory.path(), publisher.instance(), &parcels).unwrap();
+        let path = write(directory.path(), publisher.instance(), &parcels).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn what_is_older_than_everybody_remembers_is_not_delivered() {
+        let clock = Fake::at(clock::unix_nanos());
+        let _entered = clock.enter();
+        let (directory, _) = spilled();
         clock.advance(HORIZON);
         assert_eq!(read(directory.path()).len(), 1);
         clock.advance(Duration::from_secs(1));
         assert_eq!(read(directory.path()).len(), 0);
+    }
+
+    #[test]
+    fn a_file_that_was_changed_is_set_aside() {
+        let (directory, path) = spilled();
+        let sound = std::fs::read(&path).unwrap();
+        assert_eq!(read(directory.path()).len(), 1);
+        for at in 0..sound.len() {
+            for changed in [
+                [&sound[..at], &[sound[at] ^ 4], &sound[at + 1..]].concat(),
+                sound[..at].to_vec(),
+                [&sound[..at], &[0; 64], &sound[at..]].concat(),
+            ] {
+                std::fs::write(&path, &changed).unwrap();
+                assert!(read(directory.path()).is_empty(), "changed at {at}");
+                assert_eq!(std::fs::read(path.with_extension("damaged")).unwrap(), changed);
+            }
+        }
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_delivered() {
+        let (directory, path) = spilled();
+        let bytes = std::fs::read(&path).unwrap();
+        let begin = bytes.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+        std::fs::write(&path, &bytes[begin..bytes.len() - 4]).unwrap();
+        assert_eq!(read(directory.path()).len(), 1);
     }
 }
