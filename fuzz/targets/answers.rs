@@ -4,6 +4,8 @@
 #![no_main]
 #![allow(dead_code, missing_docs)]
 
+#[path = "../../zibrato-mtrace/src/bulk/fate.rs"]
+mod bulk;
 #[path = "../../zibrato-influx/src/verdict.rs"]
 mod influx;
 #[path = "../../zibrato-librato/src/verdict.rs"]
@@ -47,6 +49,10 @@ fuzz_target!(|bytes: &[u8]| {
 
     otlp::judge(&answer);
     remote_write::judge(&answer);
+
+    for documents in 0..3 {
+        assert!(bulk::fates(&answer.body, documents).is_none_or(|fates| fates.len() == documents));
+    }
 
     let entries = ["requests", "a.b", "size"].map(|name| Entry { name: name.into() });
     let entries: Vec<&Entry> = entries.iter().collect();

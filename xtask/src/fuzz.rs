@@ -17,9 +17,12 @@ const INSTRUMENTATION: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
 
+/// How libFuzzer exits when it is interrupted.
+const INTERRUPTED: i32 = 72;
+
 /// What to do with the targets.
 pub(crate) struct Plan {
-    /// How long for each target.
+    /// How long for each target: of CPU time for the report, else of any.
     pub(crate) seconds: u32,
     /// Only this one.
     pub(crate) target: Option<String>,
@@ -36,6 +39,8 @@ struct Ran {
     name: String,
     runs: u64,
     seconds: f64,
+    /// Seconds of CPU time.
+    busy: f64,
     /// Edges of the program that were reached.
     edges: u64,
     /// Inputs of the corpus, and their bytes.
@@ -48,6 +53,8 @@ struct Running {
     name: String,
     child: Child,
     begun: Instant,
+    /// Seconds of CPU time so far.
+    busy: f64,
     artifacts: PathBuf,
     corpus: PathBuf,
 }
@@ -82,14 +89,26 @@ pub(crate) fn all(plan: &Plan) -> Outcome {
         while running.len() < plan.jobs.max(1)
             && let Some(name) = names.pop_front()
         {
-            running.push(start(name, &built, &programs, plan.seconds)?);
+            running.push(start(name, &built, &programs, plan)?);
         }
         std::thread::sleep(Duration::from_millis(50));
         for mut one in std::mem::take(&mut running) {
             match one.child.try_wait() {
-                Ok(None) => running.push(one),
+                Ok(None) => {
+                    one.busy = cpu_seconds(one.child.id()).unwrap_or(one.busy);
+                    if plan.report && one.busy >= f64::from(plan.seconds) {
+                        // It tells what it has come to, and exits.
+                        run(&mut command("kill", ["-INT", &one.child.id().to_string()]))?;
+                        match one.child.wait() {
+                            Ok(status) => ran.push(ended(one, status.code() == Some(INTERRUPTED))),
+                            Err(why) => return Err(lost(&one.name, &why)),
+                        }
+                    } else {
+                        running.push(one);
+                    }
+                }
                 Ok(Some(status)) => ran.push(ended(one, status.success())),
-                Err(why) => return Err(Failure(format!("wait for the fuzz target {}: {why}", one.name))),
+                Err(why) => return Err(lost(&one.name, &why)),
             }
         }
     }
@@ -106,30 +125,50 @@ pub(crate) fn all(plan: &Plan) -> Outcome {
     if plan.report { document::replace(&root().join("docs/trust.md"), "fuzz", &table) } else { Ok(()) }
 }
 
-fn start(name: String, built: &Path, programs: &Path, seconds: u32) -> Result<Running, Failure> {
+fn lost(name: &str, why: &std::io::Error) -> Failure {
+    Failure(format!("wait for the fuzz target {name}: {why}"))
+}
+
+/// What a process has used of the processor, as proc(5) tells it in ticks, of which Linux has 100 a second.
+fn cpu_seconds(process: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().ok());
+    Some(ticks.sum::<Option<f64>>()? / 100.0)
+}
+
+fn start(name: String, built: &Path, programs: &Path, plan: &Plan) -> Result<Running, Failure> {
     let corpus = built.join("corpus").join(&name);
     seed(&name, &corpus)?;
     let artifacts = built.join("artifacts").join(&name);
     make(&artifacts)?;
     let mut fuzzer = command(programs.join(&name), [&corpus]);
     fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    // On a busy machine CPU time takes longer to come by.
+    let seconds = if plan.report { plan.seconds.saturating_mul(20) } else { plan.seconds };
     fuzzer.arg(format!("-max_total_time={seconds}"));
     let dictionary = root().join("fuzz/dictionaries").join(&name);
     if dictionary.exists() {
         fuzzer.arg(format!("-dict={}", dictionary.display()));
     }
-    fuzzer.args(["-max_len=65536", "-rss_limit_mb=1024", "-timeout=10", "-print_final_stats=1"]);
+    fuzzer.args([
+        "-max_len=65536",
+        "-rss_limit_mb=1024",
+        "-timeout=10",
+        "-print_final_stats=1",
+        "-interrupted_exitcode=0",
+    ]);
     // It is talkative, so that goes into a file, of which the end is shown where it fails.
     let log = artifacts.join("log.txt");
     let file = File::create(&log).map_err(|why| Failure(format!("write {}: {why}", log.display())))?;
     let child = fuzzer.stdout(Stdio::null()).stderr(file).spawn();
     let child = child.map_err(|why| Failure(format!("start the fuzz target {name}: {why}")))?;
     println!("{name} runs");
-    Ok(Running { name, child, begun: Instant::now(), artifacts, corpus })
+    Ok(Running { name, child, begun: Instant::now(), busy: 0.0, artifacts, corpus })
 }
 
 fn ended(running: Running, succeeded: bool) -> Ran {
-    let Running { name, begun, artifacts, corpus, .. } = running;
+    let Running { name, begun, busy, artifacts, corpus, .. } = running;
     let log = std::fs::read(artifacts.join("log.txt")).unwrap_or_default();
     let text = String::from_utf8_lossy(&log);
     if !succeeded {
@@ -148,6 +187,7 @@ fn ended(running: Running, succeeded: bool) -> Ran {
         runs: last("stat::number_of_executed_units:"),
         edges: last(" cov: "),
         seconds: begun.elapsed().as_secs_f64(),
+        busy,
         corpus: (sizes.len() as u64, sizes.iter().sum()),
         failed: !succeeded,
         name,
@@ -156,13 +196,15 @@ fn ended(running: Running, succeeded: bool) -> Ran {
 
 fn table(ran: &[Ran], seconds: u32) -> String {
     let mut out = format!(
-        "Each target for {seconds} s; no crash, no hang, no input that took more than 1 GiB.\n\n\
-         | target | runs | runs/s | edges reached | corpus |\n|---|---|---|---|---|\n"
+        "Each target for {seconds} s or more; no crash, no input that took 10 s or more than 1 GiB.\n\n\
+         | target | CPU time, s | runs | runs/s | edges reached | corpus |\n|---|---|---|---|---|---|\n"
     );
-    for Ran { name, runs, seconds, edges, corpus, .. } in ran {
-        let rate = *runs as f64 / seconds.max(0.001);
+    for Ran { name, runs, seconds, busy, edges, corpus, .. } in ran {
+        let rate = *runs as f64 / if *busy > 1.0 { *busy } else { seconds.max(0.001) };
         let (inputs, kib) = (corpus.0, corpus.1.div_ceil(1024));
-        out += &format!("| `{name}` | {runs} | {rate:.0} | {edges} | {inputs} inputs, {kib} KiB |\n");
+        out += &format!(
+            "| `{name}` | {busy:.0} | {runs} | {rate:.0} | {edges} | {inputs} inputs, {kib} KiB |\n"
+        );
     }
     out
 }
@@ -269,6 +311,15 @@ fn seeds(name: &str, vectors: &Value) -> Vec<Vec<u8>> {
             let backwards = joined(frames.iter().rev().copied());
             let pairs = frames.windows(2).map(|pair| joined(pair.iter().copied()));
             pairs.chain([joined(frames.iter().copied()), backwards]).collect()
+        }
+        "spilled" => {
+            let frames = all("frames").into_iter().filter_map(|v| v["hex"].as_str().map(unhex));
+            let record = |frame: Vec<u8>| {
+                let parts = [b"info|".as_slice(), &frame];
+                parts.iter().flat_map(|part| [&(part.len() as u32).to_be_bytes(), *part].concat()).collect()
+            };
+            let records: Vec<Vec<u8>> = frames.map(record).collect();
+            [vec![records.concat()], records].concat()
         }
         "levels" => {
             let texts =

@@ -1,12 +1,14 @@
 //! Lines to a bulk endpoint, as Elasticsearch and OpenSearch have it.
 
+mod fate;
+
 use std::str::FromStr;
 
-use serde::Deserialize;
 use time::OffsetDateTime;
 use zibrato_http::{Client, Error, HeaderValue, Request, SecretPlace, ServiceUrl, Submission, basic, bearer};
 use zibrato_worker::{Accepted, BackendError};
 
+use self::fate::{Fate, fates};
 use crate::{Line, json};
 
 /// Most documents of one request.
@@ -73,36 +75,6 @@ pub(crate) struct Bulk {
     pub(crate) client: Client,
 }
 
-/// What the endpoint says of each document.
-#[derive(Deserialize)]
-struct Said {
-    #[serde(default)]
-    errors: bool,
-    #[serde(default)]
-    items: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    index: Outcome,
-}
-
-#[derive(Deserialize)]
-struct Outcome {
-    status: u16,
-    #[serde(default)]
-    error: serde_json::Value,
-}
-
-impl Outcome {
-    fn why(&self) -> String {
-        let reason = |error: &serde_json::Value| error.get("reason")?.as_str().map(String::from);
-        let cause = self.error.get("caused_by").and_then(reason);
-        let text = reason(&self.error).unwrap_or_else(|| self.error.to_string());
-        format!("{}: {text}{}", self.status, cause.map(|cause| format!(" ({cause})")).unwrap_or_default())
-    }
-}
-
 impl Bulk {
     /// What is sent for a line: an action and a document. A repeat has the same id, and overwrites itself.
     pub(crate) fn lines(&self, line: &Line) -> String {
@@ -126,14 +98,11 @@ impl Bulk {
             };
             let said = self.hidden(&answer.said(&answer.body));
             match answer.status {
-                200..300 => match serde_json::from_str::<Said>(&answer.body) {
-                    Ok(told) if !told.errors => submission.accepted(),
-                    Ok(told) if told.items.len() == part.len() => {
-                        self.sort_out(&mut submission, &part, &told.items, answer.wait);
-                    }
+                200..300 => match fates(&answer.body, part.len()) {
+                    Some(fates) => self.sort_out(&mut submission, &part, fates, answer.wait),
                     // Of an answer that was cut short, halves have shorter ones.
-                    _ if part.len() > 1 => submission.wrong(part, &said),
-                    _ => submission.later(part, later(format!("{} {said}", self.url))),
+                    None if part.len() > 1 => submission.wrong(part, &said),
+                    None => submission.later(part, later(format!("{} {said}", self.url))),
                 },
                 400 | 413 | 422 => submission.wrong(part, &said),
                 status => {
@@ -155,20 +124,20 @@ impl Bulk {
         &self,
         submission: &mut Submission,
         part: &[usize],
-        items: &[Item],
+        fates: Vec<Fate>,
         wait: Option<std::time::Duration>,
     ) {
         let mut again = Vec::new();
         let mut why_again = None;
         submission.accepted();
-        for (&entry, Item { index: outcome }) in part.iter().zip(items) {
-            match outcome.status {
-                200..300 => {}
-                429 | 500.. => {
+        for (&entry, fate) in part.iter().zip(fates) {
+            match fate {
+                Fate::Stored => {}
+                Fate::Later(why) => {
                     again.push(entry);
-                    why_again.get_or_insert_with(|| outcome.why());
+                    why_again.get_or_insert(why);
                 }
-                _ => submission.refused([entry], &self.hidden(&outcome.why())),
+                Fate::Refused(why) => submission.refused([entry], &self.hidden(&why)),
             }
         }
         if let Some(why) = why_again {
