@@ -399,6 +399,8 @@ fn first_line(why: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn problems(text: &str) -> Vec<(usize, String)> {
@@ -496,5 +498,69 @@ mod tests {
         let mut worker = config.sections[0].worker(&Source::default()).unwrap();
         assert_eq!((worker.options().outbox_limit, worker.options().flush.as_secs()), (16, 15));
         assert!(problems("")[0].1.contains("no worker"));
+    }
+
+    /// Pieces of which files are made, so that more than the first letter of a text is understood.
+    fn piece() -> impl Strategy<Value = String> {
+        let words = vec![
+            "[workers.librato]",
+            "[workers.b]",
+            "[workers]",
+            "[[workers.c]]",
+            "backend",
+            "broker",
+            "key",
+            "state",
+            "flush",
+            "batch_size",
+            "gzip",
+            "kind-suffix",
+            "keep",
+            "username",
+            "admin",
+            "verbose",
+            "=",
+            " = ",
+            "\n",
+            "\n",
+            ",",
+            "[",
+            "]",
+            "{",
+            "}",
+            ".",
+            "#",
+            "\"\"\"",
+            "'",
+            "\"librato\"",
+            "\"json\"",
+            "true",
+            "false",
+            "0x10",
+            "-1",
+            "1e999",
+            "nan",
+            "9223372036854775808",
+            "\"tcp://[::1]:1\"",
+            "1979-05-27",
+            "\u{feff}",
+            "\u{e9}",
+        ];
+        prop_oneof![8 => proptest::sample::select(words).prop_map(String::from), 1 => ".{0,6}"]
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_workers_or_problems_on_its_lines(pieces in proptest::collection::vec(piece(), 0..40)) {
+            let text = pieces.concat();
+            match parse(Path::new("z.toml"), &text) {
+                Ok(config) => prop_assert!(config.sections.iter().all(|s| s.worker(&config.source).is_ok())),
+                Err(problems) => {
+                    prop_assert!(!problems.is_empty());
+                    let lines = 1..=text.matches('\n').count() + 1;
+                    prop_assert!(problems.iter().all(|p| p.line.is_some_and(|line| lines.contains(&line))));
+                }
+            }
+        }
     }
 }
