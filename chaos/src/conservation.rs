@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use zibrato_core::frame::Kind;
+use zibrato_core::histogram::Histogram;
 use zibrato_core::level::Levels;
 
 use crate::servers::{Series, Server, Totals};
-use crate::settled::Key;
+use crate::settled::{Settled, Spread};
 use crate::truth::{Range, Truth};
 use crate::work::{Figure, steps_of};
 
@@ -61,6 +62,8 @@ pub struct Comparison {
     pub compared: usize,
     /// By family.
     pub families: BTreeMap<String, Family>,
+    /// What the server has of all that was measured, added up by figure.
+    pub accepted: BTreeMap<Figure, f64>,
 }
 
 /// A series over all levels that a worker listens to, and a figure of it.
@@ -81,26 +84,27 @@ fn text(level: &str, source: &str, name: &str, tag: Option<&(String, String)>, f
     format!("{source} {name}{tag} {figure:?} {level}").trim_end().to_lowercase()
 }
 
-/// Compares what a worker, or all shards of one, has settled, and what its server has, with the truth.
+/// Compares what a worker, or all shards of one, has settled, and what its server has, with the truth and with each other.
 pub fn compare(
     worker: &str,
     truth: &Truth,
     server: &dyn Server,
     totals: &Totals,
-    settled: Option<&BTreeMap<Key, f64>>,
+    settled: Option<&Settled>,
 ) -> Comparison {
     let mut comparison = Comparison::default();
     // A list of our own, which is right.
     let levels: Levels = server.levels().parse().unwrap_or_default();
-    let mut folded: BTreeMap<Folded, Range> = BTreeMap::new();
+    let mut folded: BTreeMap<Folded, (Range, Option<i64>)> = BTreeMap::new();
     let mut left = settled.cloned().unwrap_or_default();
-    for ((source, metric, figure), range) in &truth.ranges {
+    for (of, range) in &truth.ranges {
+        let (source, metric, figure) = of;
         if !levels.contains(metric.level) {
             continue;
         }
         let tag = metric.tag.as_ref().map(|(name, value)| ((*name).to_owned(), value.clone()));
         let key = (source.clone(), metric.kind, metric.name.clone(), tag.clone(), *figure);
-        let sum = folded.entry(key).or_default();
+        let (sum, settled_steps) = folded.entry(key).or_insert((Range::default(), Some(0)));
         sum.low += range.low;
         sum.high += range.high;
         let family = comparison.families.entry(family(metric.kind, &metric.name, *figure)).or_default();
@@ -108,25 +112,53 @@ pub fn compare(
         family.recorded += range.measured as f64 * step;
         if settled.is_some() {
             let key = (source.clone(), metric.level.to_owned(), metric.name.clone(), tag.clone(), *figure);
-            let value = left.remove(&key).unwrap_or(0.0);
+            let value = left.totals.remove(&key).unwrap_or(0.0);
             family.settled += value;
             let what = text(metric.level, source, &metric.name, tag.as_ref(), *figure);
-            comparison.check(worker, "settled", &metric.name, *figure, what, *range, value);
+            let found = comparison.check(worker, "settled", &metric.name, *figure, what, *range, value);
+            *settled_steps = settled_steps.zip(found).map(|(sum, found)| sum + found);
+            // What was cut off must have had this total at some time.
+            if let (Some(Some(steps)), Some(found)) = (truth.steps.get(of), found)
+                && !steps.contains(&(found - range.exact))
+                && (range.low..=range.high).contains(&found)
+            {
+                let what = text(metric.level, source, &metric.name, tag.as_ref(), *figure);
+                let never = "settled, a total that it never had";
+                comparison.differ(worker, never, &metric.name, *figure, what, *range, Some(found));
+            }
         }
     }
-    for ((source, level, name, tag, figure), value) in left {
+    for ((source, level, name, tag, figure), value) in left.totals {
         if value != 0.0 {
             let what = text(&level, &source, &name, tag.as_ref(), figure);
             comparison.check(worker, "settled", &name, figure, what, Range::default(), value);
         }
     }
-    for ((source, kind, name, tag, figure), range) in &folded {
+    if settled.is_some() {
+        comparison.check_spreads(worker, truth, &levels, &left.spreads);
+    }
+    let mut unasked = totals.clone();
+    for ((source, kind, name, tag, figure), (range, settled_steps)) in &folded {
         let tag_of = tag.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
         let address = server.address(Series { source, kind: *kind, name, tag: tag_of }, *figure);
-        let value = totals.get(&address).copied().unwrap_or(0.0);
+        let value = unasked.remove(&address).unwrap_or(0.0);
         comparison.families.entry(family(*kind, name, *figure)).or_default().accepted += value;
+        *comparison.accepted.entry(*figure).or_default() += value;
         let what = text("", source, name, tag.as_ref(), *figure);
-        comparison.check(worker, "accepted by the server", name, *figure, what, *range, value);
+        // Whatever was cut off of it before: what is settled is what is accepted.
+        let range = match settled_steps {
+            Some(steps) if settled.is_some() => Range { low: *steps, high: *steps, ..*range },
+            _ => *range,
+        };
+        comparison.check(worker, "accepted by the server", name, *figure, what, range, value);
+    }
+    comparison.check_gauges(worker, truth, server, &mut unasked);
+    // What nobody measured.
+    for (address, value) in unasked {
+        comparison.compared += 1;
+        if value != 0.0 {
+            comparison.differ(worker, "at the server", "", Figure::Value, address, Range::default(), None);
+        }
     }
     comparison
 }
@@ -136,6 +168,7 @@ fn step_of(name: &str, figure: Figure) -> f64 {
 }
 
 impl Comparison {
+    /// The total in steps, where it is a whole number of them.
     #[expect(clippy::too_many_arguments, reason = "these are the parts of one difference")]
     fn check(
         &mut self,
@@ -146,12 +179,65 @@ impl Comparison {
         what: String,
         range: Range,
         value: f64,
-    ) {
+    ) -> Option<i64> {
         self.compared += 1;
         let found = steps_of(name, figure, value);
         if found.is_none_or(|found| found < range.low || found > range.high) {
-            let (wanted, step) = ((range.low, range.high), step_of(name, figure));
-            self.differences.push(Difference { worker: worker.into(), at, what, wanted, found, step });
+            self.differ(worker, at, name, figure, what, range, found);
+        }
+        found
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "these are the parts of one difference")]
+    fn differ(
+        &mut self,
+        worker: &str,
+        at: &'static str,
+        name: &str,
+        figure: Figure,
+        what: String,
+        range: Range,
+        found: Option<i64>,
+    ) {
+        let (wanted, step) = ((range.low, range.high), step_of(name, figure));
+        self.differences.push(Difference { worker: worker.into(), at, what, wanted, found, step });
+    }
+
+    /// Values are in the buckets that they were recorded in.
+    fn check_spreads(
+        &mut self,
+        worker: &str,
+        truth: &Truth,
+        levels: &Levels,
+        settled: &BTreeMap<Spread, Histogram>,
+    ) {
+        for ((source, metric), wanted) in &truth.spreads {
+            let Some(wanted) = wanted.as_ref().filter(|_| levels.contains(metric.level)) else { continue };
+            let tag = metric.tag.as_ref().map(|(name, value)| ((*name).to_owned(), value.clone()));
+            let of = (source.clone(), metric.level.to_owned(), metric.name.clone(), tag.clone());
+            self.compared += 1;
+            if settled.get(&of) != Some(wanted) {
+                let what = text(metric.level, source, &metric.name, tag.as_ref(), Figure::Count);
+                let whole = i64::try_from(wanted.count()).unwrap_or(i64::MAX);
+                let range = Range { low: whole, high: whole, ..Range::default() };
+                let at = "settled, in other buckets than recorded";
+                self.differ(worker, at, &metric.name, Figure::Count, what, range, None);
+            }
+        }
+    }
+
+    /// Gauges are what they were set to last, where one life alone has set them. Those of others are not looked at.
+    fn check_gauges(&mut self, worker: &str, truth: &Truth, server: &dyn Server, unasked: &mut Totals) {
+        for ((source, metric), last) in &truth.gauges {
+            let series = Series { source, kind: metric.kind, name: &metric.name, tag: None };
+            let Some(address) = server.gauge(series) else { continue };
+            let value = unasked.remove(&address);
+            if let Some(last) = last {
+                let what = text(metric.level, source, &metric.name, None, Figure::Value);
+                let range = Range { low: *last, high: *last, ..Range::default() };
+                let value = value.unwrap_or(f64::NAN);
+                self.check(worker, "last at the server", &metric.name, Figure::Value, what, range, value);
+            }
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Counts {
     duplicated: AtomicU64,
     delayed: AtomicU64,
     reordered: AtomicU64,
+    altered: AtomicU64,
+    frames_lost: AtomicU64,
     connections: AtomicU64,
     resets: AtomicU64,
 }
@@ -70,6 +72,10 @@ pub struct Figures {
     pub delayed: u64,
     /// Messages that were sent behind a later one.
     pub reordered: u64,
+    /// Encrypted messages in which a bit was turned over.
+    pub altered: u64,
+    /// Of those that were dropped or altered: how many were frames, not questions or their answers.
+    pub frames_lost: u64,
     /// Connections that were taken.
     pub connections: u64,
     /// Connections that were reset.
@@ -86,6 +92,8 @@ impl Figures {
             duplicated: self.duplicated + other.duplicated,
             delayed: self.delayed + other.delayed,
             reordered: self.reordered + other.reordered,
+            altered: self.altered + other.altered,
+            frames_lost: self.frames_lost + other.frames_lost,
             connections: self.connections + other.connections,
             resets: self.resets + other.resets,
         }
@@ -112,18 +120,20 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// Listens on `port` and the two behind it, and passes everything on to those of `target`.
+    /// Listens on `port` and the two behind it, and passes everything on to those of `target`. Where that is encrypted,
+    /// messages are altered as well as dropped, and what counts as one may be a part of one.
     ///
     /// # Errors
     /// When it cannot listen.
-    pub fn start(runtime: &Handle, port: u16, target: u16, seed: u64) -> io::Result<Hop> {
+    pub fn start(runtime: &Handle, port: u16, target: u16, seed: u64, is_encrypted: bool) -> io::Result<Hop> {
         let (weather, told) = watch::channel(Weather::default());
         let counts = Arc::new(Counts::default());
         for (offset, harm) in [(0, Harm::ToBroker), (1, Harm::FromBroker), (2, Harm::Both)] {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset))?;
             listener.set_nonblocking(true)?;
             let random = Random::new(seed, &format!("hop {port} {offset}"));
-            let way = Way { port: port + offset, target: target + offset, harm, counts: counts.clone() };
+            let (port, target, counts) = (port + offset, target + offset, counts.clone());
+            let way = Way { port, target, harm, is_encrypted, counts };
             runtime.spawn(way.serve(listener, told.clone(), random));
         }
         Ok(Hop { port, weather, counts })
@@ -146,7 +156,17 @@ impl Hop {
 
     /// What has been done.
     pub fn figures(&self) -> Figures {
-        let Counts { messages, dropped, duplicated, delayed, reordered, connections, resets } = &*self.counts;
+        let Counts {
+            messages,
+            dropped,
+            duplicated,
+            delayed,
+            reordered,
+            altered,
+            frames_lost,
+            connections,
+            resets,
+        } = &*self.counts;
         let read = |count: &AtomicU64| count.load(Relaxed);
         Figures {
             messages: read(messages),
@@ -154,6 +174,8 @@ impl Hop {
             duplicated: read(duplicated),
             delayed: read(delayed),
             reordered: read(reordered),
+            altered: read(altered),
+            frames_lost: read(frames_lost),
             connections: read(connections),
             resets: read(resets),
         }
@@ -165,6 +187,7 @@ struct Way {
     port: u16,
     target: u16,
     harm: Harm,
+    is_encrypted: bool,
     counts: Arc<Counts>,
 }
 
@@ -215,10 +238,8 @@ impl Way {
         let _ = (client.set_nodelay(true), broker.set_nodelay(true));
         let (from_client, to_client) = client.split();
         let (from_broker, to_broker) = broker.split();
-        let up =
-            Pump::new(self.harm != Harm::FromBroker, &self.counts, told.clone(), Random::new(seed, "up"));
-        let down =
-            Pump::new(self.harm != Harm::ToBroker, &self.counts, told.clone(), Random::new(seed, "down"));
+        let up = Pump::new(self.harm != Harm::FromBroker, &self, told.clone(), Random::new(seed, "up"));
+        let down = Pump::new(self.harm != Harm::ToBroker, &self, told.clone(), Random::new(seed, "down"));
         let both =
             async { tokio::try_join!(up.run(from_client, to_broker), down.run(from_broker, to_client)) };
         let is_reset = tokio::select! {
@@ -244,6 +265,8 @@ struct Late {
 /// One direction of a connection.
 struct Pump<'a> {
     harm: bool,
+    is_encrypted: bool,
+    has_frames: bool,
     counts: &'a Counts,
     told: watch::Receiver<Weather>,
     random: Random,
@@ -255,9 +278,11 @@ struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    fn new(harm: bool, counts: &'a Counts, told: watch::Receiver<Weather>, random: Random) -> Pump<'a> {
-        let waiting = BinaryHeap::new();
-        Pump { harm, counts, told, random, waiting, waiting_bytes: 0, number: 0, last: None }
+    fn new(harm: bool, way: &'a Way, told: watch::Receiver<Weather>, random: Random) -> Pump<'a> {
+        let (is_encrypted, has_frames) = (way.is_encrypted, way.harm != Harm::Both);
+        let (counts, waiting) = (&*way.counts, BinaryHeap::new());
+        let (waiting_bytes, number, last) = (0, 0, None);
+        Pump { harm, is_encrypted, has_frames, counts, told, random, waiting, waiting_bytes, number, last }
     }
 
     async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
@@ -316,6 +341,12 @@ impl<'a> Pump<'a> {
             return self.hold(message, weather.delay);
         }
         if self.random.chance(weather.drop) {
+            self.counts.frames_lost.fetch_add(u64::from(self.has_frames), Relaxed);
+            if self.is_encrypted && self.random.chance(0.5) {
+                self.counts.altered.fetch_add(1, Relaxed);
+                let altered = self.altered(&message);
+                return self.hold(altered, weather.delay);
+            }
             self.counts.dropped.fetch_add(1, Relaxed);
             return;
         }
@@ -331,6 +362,14 @@ impl<'a> Pump<'a> {
             self.counts.delayed.fetch_add(1, Relaxed);
         }
         self.hold(message, weather.delay);
+    }
+
+    /// The same with one bit turned over, wherever.
+    fn altered(&mut self, message: &[u8]) -> Bytes {
+        let mut bytes = BytesMut::from(message);
+        let bit = self.random.within(0, message.len() as u64 * 8 - 1) as usize;
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        bytes.freeze()
     }
 
     /// Lets it go at its turn.

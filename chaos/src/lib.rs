@@ -7,12 +7,14 @@
 #![cfg(target_os = "linux")]
 
 pub mod application;
+pub mod audit;
 pub mod clock;
 pub mod conservation;
 pub mod disk;
 pub mod fork;
 pub mod hop;
 pub mod info;
+pub mod keys;
 pub mod ledger;
 pub mod load;
 pub mod part;

@@ -1,7 +1,9 @@
 //! Where the parts of a fleet are: brokers, workers and applications, each with what is around it.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use zibrato_trial::Proxy;
@@ -9,6 +11,7 @@ use zibrato_trial::Proxy;
 use crate::clock::Wrong;
 use crate::disk::Disk;
 use crate::hop::Hop;
+use crate::keys::Keys;
 use crate::part::{Part, clean};
 use crate::random::Random;
 use crate::truth::Life;
@@ -27,6 +30,8 @@ pub struct BrokerPlace {
     pub clock: Option<Wrong>,
     /// The way to it.
     pub way: Hop,
+    /// Who may come in, where it has keys.
+    pub keys: Option<Rc<RefCell<Keys>>>,
 }
 
 impl BrokerPlace {
@@ -34,6 +39,9 @@ impl BrokerPlace {
     pub fn command(&self, zibrato: &Path) -> Command {
         let mut command = clean(zibrato);
         command.args(["broker", "--port", &self.port.to_string(), "--state"]).arg(&self.state);
+        if let Some(keys) = &self.keys {
+            keys.borrow().guard(&mut command);
+        }
         if let Some(clock) = &self.clock {
             clock.give(&mut command);
         }
@@ -59,6 +67,8 @@ pub struct WorkerPlace {
     pub ways: Vec<Hop>,
     /// Its way to its server, where that is no file.
     pub way_to_server: Option<Proxy>,
+    /// The keys, where its brokers have some.
+    pub keys: Option<Rc<RefCell<Keys>>>,
 }
 
 impl WorkerPlace {
@@ -70,6 +80,9 @@ impl WorkerPlace {
         command.arg(&self.state);
         // The passwords of servers that nobody but this run can reach.
         command.env("LIBRATO_TOKEN", "tok").env("INFLUX_PASSWORD", zibrato_trial::Influx::PASSWORD);
+        if let Some(keys) = &self.keys {
+            keys.borrow().give(&mut command, &self.part.name);
+        }
         if let Some(clock) = &self.clock {
             clock.give(&mut command);
         }
@@ -118,13 +131,15 @@ pub struct Surroundings<'a> {
     pub directory: &'a Path,
     /// The brokers.
     pub brokers: &'a str,
+    /// The keys, where the brokers have some.
+    pub keys: Option<&'a Keys>,
 }
 
 impl ApplicationPlace {
     /// An empty place.
     pub fn new(number: usize, logs: &Path, seed: u64, clock: Option<Wrong>) -> ApplicationPlace {
         let habit = habit(number);
-        let name = format!("{}-{number}", format!("{habit:?}").to_lowercase());
+        let name = name(number);
         let part = Part::new(&name, logs);
         let random = Random::new(seed, &name);
         ApplicationPlace { number, habit, part, clock, life: None, random, lives: 0 }
@@ -161,6 +176,9 @@ impl ApplicationPlace {
         if spills {
             command.env("ZIBRATO_SPILL", spill_directory(around.directory, &self.part.name));
         }
+        if let Some(keys) = around.keys {
+            keys.give(&mut command, &self.part.name);
+        }
         if matches!(self.number, 2 | 9) {
             command.env("ZIBRATO_IDLE", "1");
         }
@@ -186,7 +204,8 @@ impl ApplicationPlace {
         if let Some(clock) = &self.clock {
             clock.give(&mut command);
         }
-        let life = Life { place: self.number, source, seed, many, spills, interval, ledger, killed: None };
+        let (place, is_off) = (self.number, self.clock.is_some());
+        let life = Life { place, source, seed, many, spills, interval, is_off, ledger, killed: None };
         (life, command)
     }
 
@@ -198,6 +217,11 @@ impl ApplicationPlace {
             _ => self.random.millis(0, 2_000),
         }
     }
+}
+
+/// What the application of a place is called.
+pub fn name(number: usize) -> String {
+    format!("{:?}-{number}", habit(number)).to_lowercase()
 }
 
 /// Where an application leaves what no broker has acknowledged.

@@ -46,6 +46,9 @@ struct Chaos {
     /// How many applications there are
     #[arg(long, default_value_t = 20)]
     applications: usize,
+    /// Encrypts all connections to brokers (CURVE), alters messages on them, and takes keys back
+    #[arg(long)]
+    keys: bool,
     /// Leaves these faults out, comma-separated; the others stay what they are
     #[arg(long, value_enum, value_delimiter = ',')]
     without: Vec<Fault>,
@@ -117,6 +120,7 @@ fn chaos(options: &Chaos) -> Result<bool, Box<dyn std::error::Error>> {
             length: Duration::try_from_secs_f64(options.minutes * 60.0)?,
             brokers: options.brokers.map(|brokers| brokers as usize),
             applications: options.applications,
+            keys: options.keys,
             only: options.only.clone(),
             without: options.without.clone(),
             zibrato: program.with_file_name("zibrato"),

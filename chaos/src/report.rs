@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::audit::Audit;
 use crate::conservation::{Difference, Family};
 use crate::hop::Figures;
 use crate::part::Usage;
@@ -33,6 +34,12 @@ pub struct Report {
     pub to_brokers: Figures,
     /// What happened to messages between brokers and workers.
     pub from_brokers: Figures,
+    /// Whether all connections to brokers were encrypted.
+    pub has_keys: bool,
+    /// What brokers have refused, by reason, as far as they told before they were killed.
+    pub refused: BTreeMap<String, u64>,
+    /// What the shipped audit said, where it could be asked.
+    pub audit: Option<Audit>,
     /// Sets that brokers found missing when a later one came, by level.
     pub gaps: BTreeMap<String, u64>,
     /// Frames that brokers have taken in.
@@ -93,10 +100,11 @@ impl Report {
             let _ = writeln!(text, "{line}");
         };
         line(format!(
-            "seed {}: {:.0} s, {} brokers, workers {}",
+            "seed {}: {:.0} s, {} brokers{}, workers {}",
             self.seed,
             self.seconds,
             self.brokers,
+            if self.has_keys { " with keys" } else { "" },
             self.workers.join(", ")
         ));
         for left_out in &self.left_out {
@@ -107,10 +115,20 @@ impl Report {
         line(format!("faults: {}", faults.join(", ")));
         for (way, f) in [("to brokers", self.to_brokers), ("from brokers", self.from_brokers)] {
             line(format!(
-                "messages {way}: {} in all, {} dropped, {} twice, {} late, {} out of order; {} of {} connections reset",
-                f.messages, f.dropped, f.duplicated, f.delayed, f.reordered, f.resets, f.connections
+                "messages {way}: {} in all, {} dropped, {} altered, {} twice, {} late, {} out of order; {} of {} connections reset",
+                f.messages,
+                f.dropped,
+                f.altered,
+                f.duplicated,
+                f.delayed,
+                f.reordered,
+                f.resets,
+                f.connections
             ));
         }
+        let refused: Vec<String> =
+            self.refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        line(format!("refused by brokers: {}", refused.join(", ")));
         let gaps: Vec<String> = self.gaps.iter().map(|(level, gaps)| format!("{level} {gaps}")).collect();
         line(format!("frames at brokers: {}; sets missing: {}", self.frames_in, gaps.join(", ")));
         line(format!(
@@ -140,6 +158,10 @@ impl Report {
             for (family, Family { recorded, settled, accepted }) in families {
                 line(format!("{family:>34}: {recorded:>16.3} {settled:>16.3} {accepted:>16.3}"));
             }
+        }
+        if let Some(Audit { verdict, why, workers }) = &self.audit {
+            let missed = workers.iter().map(|(name, of)| format!("{name} {}", of.missed)).collect::<Vec<_>>();
+            line(format!("audit: {verdict}: {why}; sets missed: {}", missed.join(", ")));
         }
         for complaint in &self.complaints {
             line(format!("WRONG: {complaint}"));

@@ -1,28 +1,36 @@
 //! A run: a fleet is started, things go wrong for a while, and then everything is counted.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
+use zibrato_transport::Broker;
 use zibrato_trial::{Fault as HttpFault, Proxy, required};
 
+use crate::audit::Audit;
 use crate::clock::{Wrong, library, monotonic};
 use crate::conservation::{Comparison, compare};
 use crate::disk::Disk;
 use crate::hop::{Figures, Hop, Weather};
 use crate::info::Told;
+use crate::keys::{Keys, OBSERVER};
 use crate::part::Part;
-use crate::place::{ApplicationPlace, BrokerPlace, Habit, Surroundings, WorkerPlace, habit, spill_directory};
+use crate::place::{
+    ApplicationPlace, BrokerPlace, Habit, Surroundings, WorkerPlace, habit, name, spill_directory,
+};
 use crate::random::Random;
 use crate::report::Report;
 use crate::schedule::{Event, Fault, ServerFaults, Shape, Target, schedule};
 use crate::servers::{self, Server};
-use crate::settled::settled;
+use crate::settled::{Settled, add_settled};
 use crate::truth::{Life, Trouble, Truth, together};
 use crate::work::{Figure, steps_of};
 
@@ -37,6 +45,8 @@ pub struct Settings {
     pub brokers: Option<usize>,
     /// How many applications.
     pub applications: usize,
+    /// Encrypts all connections of ZeroMQ, alters messages on them, and takes keys back.
+    pub keys: bool,
     /// Only these faults; all if there are none.
     pub only: Vec<Fault>,
     /// None of these.
@@ -61,6 +71,10 @@ const BEFORE: u64 = 1_000_000_000;
 const ASKING: u64 = 12_000_000_000;
 /// How long a part that has ended by itself stays down.
 const DOWN: Duration = Duration::from_secs(1);
+/// For how many seconds something is done to messages until it must have met one.
+const EFFECT: f64 = 10.0;
+/// How many messages something happens to until somebody must have counted it.
+const SEEN: u64 = 100;
 /// How many differences are told.
 const TOLD: usize = 50;
 /// The workers whose clocks can be wrong: those whose servers take any time. Of brokers and applications some.
@@ -100,6 +114,7 @@ struct Run {
     complaints: Vec<String>,
     left_out: Vec<String>,
     told: Told,
+    keys: Option<Rc<RefCell<Keys>>>,
     began: Instant,
     runtime: Runtime,
 }
@@ -124,7 +139,9 @@ fn shape_of(
     let clocks = clocks.chain((0..names.len()).filter(|n| wrong(&names[*n])).map(Target::Worker));
     let applications = WRONG_APPLICATIONS.into_iter().filter(|number| *number < settings.applications);
     let clocks = clocks.chain(applications.map(Target::Application)).collect();
-    Shape { brokers, workers, mortal, applications: settings.applications, clocks, disks: true }
+    let all = (0..settings.applications).map(Target::Application);
+    let keys = all.chain((0..names.len()).map(Target::Worker)).filter(|_| settings.keys).collect();
+    Shape { brokers, workers, mortal, applications: settings.applications, clocks, disks: true, keys }
 }
 
 /// What is planned does not depend on what is installed; what cannot be done is left out when its time comes.
@@ -184,6 +201,18 @@ impl Run {
             }
         };
         let clock = |name: &str| Wrong::new(&directory.join("clocks").join(name));
+        let names = |server: &dyn Server| match (server.name(), shards_of(server)) {
+            (name, 1) => vec![name.to_owned()],
+            (name, shards) => (1..=shards).map(|shard| format!("{name}-{shard}")).collect(),
+        };
+        let keys = if settings.keys {
+            let workers = servers.iter().flat_map(|server| names(&**server));
+            let everybody = (0..settings.applications).map(name).chain(workers);
+            Some(Rc::new(RefCell::new(Keys::new(&directory.join("keys"), everybody)?)))
+        } else {
+            None
+        };
+        let way = |before, port| Hop::start(runtime.handle(), before, port, settings.seed, settings.keys);
         let mut broker_places = Vec::new();
         for number in 0..brokers {
             let name = format!("broker-{number}");
@@ -195,15 +224,14 @@ impl Run {
                 disk: disk(&state, &mut left_out),
                 state,
                 clock: clock(&name),
-                way: Hop::start(runtime.handle(), before, port, settings.seed)?,
+                way: way(before, port)?,
+                keys: keys.clone(),
             });
         }
         let mut workers = Vec::new();
         for (number, server) in servers.iter().enumerate() {
-            // One of them shares its load.
-            let shards = if server.name() == "influx" { 2 } else { 1 };
-            for shard in 1..=shards {
-                let name = if shards == 1 { server.name().to_owned() } else { format!("influx-{shard}") };
+            let shards = shards_of(&**server);
+            for (shard, name) in (1..).zip(names(&**server)) {
                 let way_to_server = server.port().map(Proxy::start);
                 let port = way_to_server.as_ref().map_or(0, Proxy::port);
                 let mut arguments = server.arguments(port);
@@ -214,8 +242,7 @@ impl Run {
                 let state = directory.join("state").join(&name);
                 let mut ways = Vec::new();
                 for broker in &broker_places {
-                    let before = free_ports(3)?;
-                    ways.push(Hop::start(runtime.handle(), before, broker.port, settings.seed)?);
+                    ways.push(way(free_ports(3)?, broker.port)?);
                 }
                 workers.push(WorkerPlace {
                     part: Part::new(&name, &logs),
@@ -226,6 +253,7 @@ impl Run {
                     state,
                     ways,
                     way_to_server,
+                    keys: keys.clone(),
                 });
             }
         }
@@ -254,6 +282,7 @@ impl Run {
             complaints: Vec::new(),
             left_out,
             told: Told::default(),
+            keys,
             began: Instant::now(),
             settings,
             runtime,
@@ -271,7 +300,11 @@ impl Run {
         for place in &mut self.brokers {
             let command = place.command(&self.settings.zibrato);
             place.part.start(command)?;
-            self.told.ask(self.runtime.handle(), &format!("tcp://127.0.0.1:{}", place.port));
+            let mut broker = Broker::new("127.0.0.1", place.port);
+            if let Some(keys) = &self.keys {
+                broker = keys.borrow().secure(broker)?;
+            }
+            self.told.ask(self.runtime.handle(), &broker);
         }
         for place in &mut self.workers {
             let command = place.command(&self.settings.zibrato);
@@ -289,11 +322,75 @@ impl Run {
             }
         }
         std::thread::sleep(Duration::from_millis(500));
+        self.check_clocks();
         self.began = Instant::now();
         for number in 0..self.applications.len() {
             self.start_life(number);
         }
         Ok(())
+    }
+
+    /// A clock that cannot be stepped would be a fault that is none.
+    fn check_clocks(&mut self) {
+        let brokers = self.brokers.iter().map(|place| (&place.part, &place.clock));
+        let all = brokers.chain(self.workers.iter().map(|place| (&place.part, &place.clock)));
+        for (part, _) in all.filter(|(_, clock)| clock.is_some()) {
+            let maps = part.id().and_then(|id| std::fs::read_to_string(format!("/proc/{id}/maps")).ok());
+            if !maps.is_some_and(|maps| maps.contains("libfaketime")) {
+                self.complaints.push(format!("{} does not use the clock that can be stepped", part.name));
+            }
+        }
+    }
+
+    /// What was lost, altered or repeated on the way shows in a count of the brokers: of what their last lives told before
+    /// they were killed.
+    fn check_counts(&mut self, to_brokers: Figures) {
+        let Figures { altered, duplicated, frames_lost, .. } = to_brokers;
+        let refused = self.told.refused();
+        let refused =
+            |reasons: &[&str]| -> u64 { reasons.iter().filter_map(|reason| refused.get(*reason)).sum() };
+        let gaps: u64 = self.told.gaps().values().sum();
+        let mut uncounted = Vec::new();
+        for (what, happened, counted) in [
+            ("lost on the way to brokers", frames_lost, gaps),
+            ("altered on the way to brokers", altered, refused(&["tampered", "bad_wire"])),
+            (
+                "repeated under encryption",
+                if self.keys.is_some() { duplicated } else { 0 },
+                refused(&["replayed"]),
+            ),
+        ] {
+            if happened >= SEEN && counted == 0 {
+                uncounted.push(format!("{happened} messages were {what}, and no broker has counted one"));
+            }
+        }
+        self.complaints.append(&mut uncounted);
+    }
+
+    /// Faults that have lasted for a while and have met no message, and so were none.
+    fn check_effects(&mut self, figures: Figures) {
+        let made = |faults: &[Fault]| {
+            let ways = self.recorded.iter().filter(|r| {
+                let is_way = matches!(r.target, Target::WayToBroker(_) | Target::WayFromBroker { .. });
+                is_way && faults.contains(&r.fault)
+            });
+            ways.map(|r| r.trouble.end.saturating_sub(r.trouble.begin) as f64 / 1e9).sum::<f64>()
+        };
+        let Figures { dropped, altered, duplicated, delayed, reordered, resets, .. } = figures;
+        let mut none = Vec::new();
+        for (what, count, faults) in [
+            ("dropped", dropped + altered, &[Fault::Drop, Fault::Mix][..]),
+            ("sent twice", duplicated, &[Fault::Duplicate, Fault::Mix]),
+            ("late", delayed, &[Fault::Delay, Fault::Reorder, Fault::Mix]),
+            ("out of order", reordered, &[Fault::Reorder, Fault::Mix]),
+            ("cut off by a reset", resets, &[Fault::Refuse, Fault::HalfOpen]),
+        ] {
+            let seconds = made(faults);
+            if count == 0 && seconds >= EFFECT {
+                none.push(format!("no message was {what}, though that was done for {seconds:.1} s"));
+            }
+        }
+        self.complaints.append(&mut none);
     }
 
     fn brokers_of_applications(&self) -> String {
@@ -302,10 +399,12 @@ impl Run {
 
     fn start_life(&mut self, number: usize) {
         let brokers = self.brokers_of_applications();
+        let keys = self.keys.as_ref().map(|keys| keys.borrow());
         let around = Surroundings {
             program: &self.settings.program,
             directory: &self.settings.directory,
             brokers: &brokers,
+            keys: keys.as_deref(),
         };
         let place = &mut self.applications[number];
         let (life, command) = place.next(&around);
@@ -439,16 +538,14 @@ impl Run {
         let mut random = Random::new(self.settings.seed ^ event.at.as_nanos() as u64, "event");
         match (fault, target) {
             (Fault::Kill | Fault::End, Target::Broker(_) | Target::Worker(_)) => {
-                self.held.insert(target.clone());
-                if *fault == Fault::End {
-                    self.ending.insert(target.clone());
-                }
-                let Some(part) = self.part(target) else { return false };
+                let Some(part) = self.part(target).filter(|part| part.is_running()) else { return false };
                 if *fault == Fault::Kill {
                     part.kill();
                 } else {
                     part.terminate();
+                    self.ending.insert(target.clone());
                 }
+                self.held.insert(target.clone());
                 true
             }
             (Fault::Kill, Target::Application(number)) => {
@@ -508,19 +605,26 @@ impl Run {
                 way.set(weather(*fault, calm, &mut random));
                 true
             }
+            (Fault::Revoke, target) => self.revoke(target, true),
             (Fault::FullDisk, target) => {
-                self.excused.insert(target.clone());
-                self.disk(target).is_some_and(|disk| disk.fill().is_ok())
+                let is_full = self.disk(target).is_some_and(|disk| disk.fill().is_ok());
+                if is_full {
+                    self.excused.insert(target.clone());
+                }
+                is_full
             }
             (Fault::ReadOnly, target) => {
                 if self.disk(target).is_none() {
                     return false;
                 }
-                self.excused.insert(target.clone());
                 if let Some(part) = self.part(target) {
                     part.kill();
                 }
-                self.disk(target).is_some_and(|disk| disk.set_read_only(true).is_ok())
+                if let Some(Err(why)) = self.disk(target).map(|disk| disk.set_read_only(true)) {
+                    self.complaints.push(format!("{target} cannot be made read-only: {why}"));
+                }
+                self.excused.insert(target.clone());
+                true
             }
             (Fault::Step, target) => {
                 let clock = match target {
@@ -563,6 +667,7 @@ impl Run {
                     way.set(Weather { resets, ..Weather::default() });
                 }
             }
+            (Fault::Revoke, target) => _ = self.revoke(target, false),
             (Fault::FullDisk, target) => {
                 self.disk(target).map(Disk::free);
                 self.excused.remove(target);
@@ -582,6 +687,18 @@ impl Run {
             Target::Application(number) => Some(&mut self.applications[*number].part),
             _ => None,
         }
+    }
+
+    /// Takes the key of a part back, or allows it again; false where it has none.
+    fn revoke(&mut self, target: &Target, revoke: bool) -> bool {
+        let Some(name) = self.part(target).map(|part| part.name.clone()) else { return false };
+        self.keys.as_ref().is_some_and(|keys| match keys.borrow_mut().revoke(&name, revoke) {
+            Ok(()) => true,
+            Err(why) => {
+                self.complaints.push(format!("the key of {name} cannot be taken back or given: {why}"));
+                false
+            }
+        })
     }
 
     fn disk(&self, target: &Target) -> Option<&Disk> {
@@ -636,7 +753,7 @@ impl Run {
             let is_empty = || std::fs::read_dir(&directory).map_or(true, |mut files| files.next().is_none());
             let began = Instant::now();
             while !is_empty() {
-                let mut send = crate::part::clean(&self.settings.zibrato);
+                let mut send = self.observer();
                 send.args(["send", "--broker", &brokers, "--spilled"]).arg(&directory);
                 let output = send.output();
                 if began.elapsed() > PATIENCE {
@@ -664,7 +781,9 @@ impl Run {
             })
             .collect();
         let mut troubles = together(&to_broker);
-        troubles.extend(of(&|r| r.target == Target::Application(place) && r.fault == Fault::Pause));
+        troubles.extend(of(&|r| {
+            r.target == Target::Application(place) && matches!(r.fault, Fault::Pause | Fault::Revoke)
+        }));
         // What only a broker knew, because a worker was away, is gone with the broker.
         let deaths = |broker: usize| {
             let died = move |r: &&Recorded| {
@@ -702,11 +821,9 @@ impl Run {
         let compare_one = |(number, server): (usize, &SharedServer)| {
             let server = lock(server);
             let totals = server.totals().map_err(|why| format!("{}: {why}", server.name()))?;
-            let mut all = BTreeMap::new();
+            let mut all = Settled::default();
             for worker in self.workers.iter().filter(|worker| worker.server == number && with_settled) {
-                for (key, value) in settled(&worker.state)? {
-                    *all.entry(key).or_default() += value;
-                }
+                add_settled(&mut all, &worker.state)?;
             }
             Ok(compare(server.name(), truth, &**server, &totals, with_settled.then_some(&all)))
         };
@@ -730,6 +847,7 @@ impl Run {
         }
         let settled_after = healed.elapsed().as_secs_f64();
         self.say("the servers have everything, or will never");
+        let audit = self.audit();
         // Nothing comes twice with the last flush.
         for (number, place) in self.workers.iter_mut().enumerate() {
             self.held.insert(Target::Worker(number));
@@ -745,7 +863,19 @@ impl Run {
             self.complaints.push("not all workers end when they are told to".into());
         }
         let (mut families, mut differences, mut compared) = (BTreeMap::new(), Vec::new(), 0);
-        for (comparison, server) in self.compare(&truth, true).into_iter().zip(&self.servers) {
+        let comparisons = self.compare(&truth, true);
+        match &audit {
+            Ok(audit) => {
+                let names = self.servers.iter().map(|server| lock(server).name().to_owned());
+                let known: Vec<_> = names
+                    .zip(&comparisons)
+                    .filter_map(|(name, of)| Some((name, of.as_ref().ok()?)))
+                    .collect();
+                self.complaints.extend(audit.complaints(&known));
+            }
+            Err(why) => self.complaints.push(why.clone()),
+        }
+        for (comparison, server) in comparisons.into_iter().zip(&self.servers) {
             let server = lock(server);
             for complaint in server.complaints().into_iter().take(10) {
                 self.complaints.push(format!("{}: {complaint}", server.name()));
@@ -761,15 +891,19 @@ impl Run {
         }
         self.what_was_lost(&mut truth);
         self.look_into_logs()?;
-        if !differences.is_empty() || !self.complaints.is_empty() {
-            self.keep_states()?;
-        }
         let usage = self.usage();
-        let more_differences = differences.len().saturating_sub(TOLD);
-        differences.truncate(TOLD);
         let sum = |ways: &mut dyn Iterator<Item = &Hop>| {
             ways.fold(Figures::default(), |all, way| all.plus(way.figures()))
         };
+        let to_brokers = sum(&mut self.brokers.iter().map(|broker| &broker.way));
+        let from_brokers = sum(&mut self.workers.iter().flat_map(|worker| &worker.ways));
+        self.check_effects(to_brokers.plus(from_brokers));
+        self.check_counts(to_brokers);
+        if !differences.is_empty() || !self.complaints.is_empty() {
+            self.keep_states()?;
+        }
+        let more_differences = differences.len().saturating_sub(TOLD);
+        differences.truncate(TOLD);
         let planned = plan.events.len() as u64;
         let made: u64 = self.faults.values().sum();
         if made < planned {
@@ -783,8 +917,11 @@ impl Run {
             left_out: std::mem::take(&mut self.left_out),
             schedule: plan.events,
             faults: std::mem::take(&mut self.faults),
-            to_brokers: sum(&mut self.brokers.iter().map(|broker| &broker.way)),
-            from_brokers: sum(&mut self.workers.iter().flat_map(|worker| &worker.ways)),
+            to_brokers,
+            from_brokers,
+            audit: audit.ok(),
+            has_keys: self.settings.keys,
+            refused: self.told.refused(),
             gaps: self.told.gaps(),
             frames_in: self.told.sum("frames_in"),
             lives: truth.lives,
@@ -803,16 +940,36 @@ impl Run {
         })
     }
 
+    /// The program `zibrato` with keys that may do everything.
+    fn observer(&self) -> Command {
+        let mut command = crate::part::clean(&self.settings.zibrato);
+        if let Some(keys) = &self.keys {
+            keys.borrow().give(&mut command, OBSERVER);
+        }
+        command
+    }
+
+    /// What the shipped audit says of the quiet fleet.
+    fn audit(&self) -> Result<Audit, String> {
+        let brokers: Vec<String> =
+            self.brokers.iter().map(|place| format!("tcp://127.0.0.1:{}", place.port)).collect();
+        let names: Vec<&str> = self.servers.iter().map(|server| lock(server).name()).collect();
+        Audit::of(self.observer(), &brokers.join(","), &self.workers, &names)
+    }
+
     /// Finds out what those have lost that were cut off, as the first worker has settled it.
     fn what_was_lost(&mut self, truth: &mut Truth) {
-        let Ok(settled) = settled(&self.workers[0].state) else { return };
+        let mut settled = Settled::default();
+        if add_settled(&mut settled, &self.workers[0].state).is_err() {
+            return;
+        }
         for cut in &mut truth.cut {
             let key = (cut.source.clone(), "error".into(), "chaos.both".into(), None, Figure::Value);
             // Others under the same source make it unknowable.
             if !cut.source.starts_with("mortal") && !cut.source.starts_with("aborts") {
                 continue;
             }
-            let value = settled.get(&key).copied().unwrap_or(0.0);
+            let value = settled.totals.get(&key).copied().unwrap_or(0.0);
             let arrived = steps_of("chaos.both", Figure::Value, value).unwrap_or(0).unsigned_abs() / 2;
             cut.arrived = Some(arrived);
             let first = cut.done.get(arrived as usize);
@@ -872,6 +1029,11 @@ impl Run {
         usage.extend(all.map(|all| ("applications together".into(), all)));
         usage
     }
+}
+
+/// How many workers share the load of a server.
+fn shards_of(server: &dyn Server) -> usize {
+    if server.name() == "influx" { 2 } else { 1 }
 }
 
 /// What was sent so long before a fault may have been lost with it.

@@ -89,6 +89,8 @@ pub enum Fault {
     ReadOnly,
     /// The clock is stepped, by up to hours.
     Step,
+    /// Its key is taken back while it runs, and allowed again after a while.
+    Revoke,
 }
 
 /// One event of a schedule.
@@ -121,6 +123,8 @@ pub struct Shape {
     pub clocks: Vec<Target>,
     /// Whether disks can be made full and read-only.
     pub disks: bool,
+    /// Parts whose keys can be taken back.
+    pub keys: Vec<Target>,
 }
 
 /// What can be done to a worker's server.
@@ -156,6 +160,25 @@ pub fn schedule(seed: u64, length: Duration, shape: &Shape) -> Vec<Event> {
             events.push(event);
         }
         at += random.millis(200, 1_400);
+    }
+    events.extend(revocations(seed, length, &shape.keys));
+    events.sort_by_key(|event| event.at);
+    events
+}
+
+/// Keys that are taken back: from numbers of their own, so that all else is as without keys.
+fn revocations(seed: u64, length: Duration, of: &[Target]) -> Vec<Event> {
+    let mut random = Random::new(seed, "keys");
+    let mut events: Vec<Event> = Vec::new();
+    let mut at = CALM;
+    while at < length && !of.is_empty() {
+        let target = random.one(of).clone();
+        let lasts = random.millis(500, 6_000);
+        let is_free = |other: &Event| other.target != target || other.at + other.lasts + REST <= at;
+        if at + lasts < length && events.iter().all(is_free) {
+            events.push(Event { at, fault: Fault::Revoke, target, lasts, by: 0 });
+        }
+        at += random.millis(1_500, 6_000);
     }
     events
 }
@@ -249,7 +272,17 @@ mod tests {
             applications: 20,
             clocks: vec![Target::Broker(0), Target::Application(1)],
             disks: true,
+            keys: vec![Target::Worker(0), Target::Application(1)],
         }
+    }
+
+    #[test]
+    fn keys_leave_the_rest_as_it_is() {
+        let minute = Duration::from_secs(60);
+        let mut with = schedule(7, minute, &shape());
+        let without = schedule(7, minute, &Shape { keys: Vec::new(), ..shape() });
+        with.retain(|event| event.fault != Fault::Revoke);
+        assert_eq!(with, without);
     }
 
     #[test]

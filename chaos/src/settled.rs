@@ -5,17 +5,30 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use zibrato_core::frame::{Kind, State, decode_state};
+use zibrato_core::histogram::Histogram;
 
 use crate::work::Figure;
 
 /// Source, level, name, tag and figure.
 pub type Key = (String, String, String, Option<(String, String)>, Figure);
 
-/// What has been settled of metrics whose names begin with `chaos.`, over all instances; durations in seconds.
+/// Source, level, name and tag.
+pub type Spread = (String, String, String, Option<(String, String)>);
+
+/// What has been settled of metrics whose names begin with `chaos.`, over all instances.
+#[derive(Debug, Clone, Default)]
+pub struct Settled {
+    /// Totals; durations in seconds.
+    pub totals: BTreeMap<Key, f64>,
+    /// Values by bucket; durations in nanoseconds.
+    pub spreads: BTreeMap<Spread, Histogram>,
+}
+
+/// Adds what a worker has settled.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn settled(directory: &Path) -> Result<BTreeMap<Key, f64>, String> {
+pub fn add_settled(to: &mut Settled, directory: &Path) -> Result<(), String> {
     let path = directory.join("state.db");
     let failed = |why: rusqlite::Error| format!("{}: {why}", path.display());
     let db = Connection::open(&path).map_err(failed)?;
@@ -27,7 +40,6 @@ pub fn settled(directory: &Path) -> Result<BTreeMap<Key, f64>, String> {
             Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?))
         })
         .map_err(failed)?;
-    let mut totals = BTreeMap::new();
     for row in rows {
         let (level, key, state) = row.map_err(failed)?;
         let bad = || format!("{}: a key cannot be read", path.display());
@@ -40,7 +52,7 @@ pub fn settled(directory: &Path) -> Result<BTreeMap<Key, f64>, String> {
         let state = decode_state(kind, &state).map_err(|why| format!("{}: {why:?}", path.display()))?;
         let mut add = |figure, value: f64| {
             let key = (source.clone(), level.clone(), name.clone(), tag.clone(), figure);
-            *totals.entry(key).or_default() += value;
+            *to.totals.entry(key).or_default() += value;
         };
         match state {
             State::Total(total) => add(Figure::Value, total.value()),
@@ -48,11 +60,15 @@ pub fn settled(directory: &Path) -> Result<BTreeMap<Key, f64>, String> {
                 add(Figure::Count, spread.histogram.count() as f64);
                 let unit = if kind == Kind::Timer { 1e9 } else { 1.0 };
                 add(Figure::Sum, spread.sum.value() / unit);
+                to.spreads
+                    .entry((source.clone(), level, name.clone(), tag))
+                    .or_default()
+                    .merge(&spread.histogram);
             }
             _ => {}
         }
     }
-    Ok(totals)
+    Ok(())
 }
 
 /// Kind, and name, source and tags, of a key as the worker writes it.

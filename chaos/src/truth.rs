@@ -1,15 +1,17 @@
 //! What is to arrive: exactly, where an application ended in order, and within bounds, where it was killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
+use zibrato_core::frame::Kind;
+use zibrato_core::histogram::Histogram;
 
 use crate::application::{BATCHES_OF_CHILD, seed_of_child};
 use crate::ledger::{Account, End};
-use crate::work::{Figure, Metric, Tally, batch};
+use crate::work::{Figure, Metric, Sample, Tally, batch, recorded};
 
 /// One life of an application: a process, from its start to its end.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct Life {
     pub spills: bool,
     /// How often it sends.
     pub interval: Duration,
+    /// Whether its clock may be wrong, so that a gauge may seem old.
+    pub is_off: bool,
     /// Its ledger.
     pub ledger: PathBuf,
     /// When it was killed, if it was.
@@ -50,7 +54,12 @@ pub struct Range {
     pub high: i64,
     /// What was measured, all of it.
     pub measured: i64,
+    /// What of it was measured by those whose totals are known exactly.
+    pub exact: i64,
 }
+
+/// A figure of a metric, by source.
+pub type Of = (String, Metric, Figure);
 
 /// How much longer than its interval an application may have taken to send, on a busy machine.
 const LATE: u64 = 1_500_000_000;
@@ -82,7 +91,14 @@ pub struct Cut {
 #[derive(Debug, Default)]
 pub struct Truth {
     /// By source, metric and figure.
-    pub ranges: BTreeMap<(String, Metric, Figure), Range>,
+    pub ranges: BTreeMap<Of, Range>,
+    /// Of figures that one life was cut off with: which totals that life had had, one after the other. There are none where
+    /// several were cut off, because any sum of theirs may be right.
+    pub steps: BTreeMap<Of, Option<BTreeSet<i64>>>,
+    /// The values of timers and distributions by bucket; nothing where a life was cut off.
+    pub spreads: BTreeMap<(String, Metric), Option<Histogram>>,
+    /// The last value of gauges, by source; nothing where several lives set it, or one that was cut off.
+    pub gauges: BTreeMap<(String, Metric), Option<i64>>,
     /// Lives that were cut off.
     pub cut: Vec<Cut>,
     /// How many lives there were, children included.
@@ -93,6 +109,8 @@ pub struct Truth {
     pub spilled: u64,
     /// Batches that were measured.
     pub batches: u64,
+    /// What gauges of the life that is added were set to.
+    set: BTreeMap<(String, Metric), i64>,
 }
 
 impl Truth {
@@ -127,8 +145,15 @@ impl Truth {
         self.acknowledged += u64::from(account.end == End::Acknowledged);
         self.spilled += u64::from(account.end == End::Unacknowledged && life.spills);
         let tally = account.tally(seed, many, account.begun);
-        if kept || account.begun == 0 {
-            self.add_ranges(life, &tally, &tally, &tally);
+        let is_exact = kept || account.begun == 0;
+        for number in 0..account.begun {
+            for sample in batch(seed, number, many) {
+                self.add_value(life, &sample, is_exact);
+            }
+        }
+        self.end_gauges(life, is_exact && account.begun > 0);
+        if is_exact {
+            self.add_ranges(life, &tally, &tally, &tally, true);
             return;
         }
         // What it measured since its last frame may be lost: since then at the latest.
@@ -141,8 +166,19 @@ impl Truth {
             now.0.entry(key.clone()).or_default();
         }
         let (mut low, mut high) = (now.clone(), now.clone());
+        let mut steps: BTreeMap<_, BTreeSet<i64>> =
+            now.0.iter().map(|(key, total)| (key.clone(), [*total].into())).collect();
         for number in at_least..account.begun {
-            now.add(&batch(seed, number, many));
+            for sample in batch(seed, number, many) {
+                let before = now.clone_of(&sample);
+                now.add(std::slice::from_ref(&sample));
+                for (key, first) in before {
+                    let last = now.0.get(&key).copied().unwrap_or(first);
+                    // Calls are counted one by one.
+                    let all = if key.0.name == "chaos.calls" { first..=last } else { last..=last };
+                    steps.entry(key).or_default().extend(all);
+                }
+            }
             for (key, total) in &now.0 {
                 let lowest = low.0.entry(key.clone()).or_insert(0);
                 *lowest = (*lowest).min(*total);
@@ -150,7 +186,14 @@ impl Truth {
                 *highest = (*highest).max(*total);
             }
         }
-        self.add_ranges(life, &low, &high, &tally);
+        self.add_ranges(life, &low, &high, &tally, false);
+        for ((metric, figure), steps) in steps {
+            // Of what is retired and begins anew, the beginning may be lost and the rest not.
+            let is_retired = metric.name == "chaos.session";
+            let of = (life.source.clone(), metric, figure);
+            let alone = (!is_retired && !self.steps.contains_key(&of)).then_some(steps);
+            self.steps.insert(of, alone);
+        }
         self.cut.push(Cut {
             source: life.source.clone(),
             interval: life.interval.as_secs_f64(),
@@ -163,13 +206,38 @@ impl Truth {
         });
     }
 
-    fn add_ranges(&mut self, life: &Life, low: &Tally, high: &Tally, all: &Tally) {
+    /// Adds a value to what is known by bucket, and takes note of what a gauge was set to.
+    fn add_value(&mut self, life: &Life, sample: &Sample, is_exact: bool) {
+        let of = (life.source.clone(), sample.metric.clone());
+        match sample.metric.kind {
+            Kind::Timer | Kind::Distribution => {
+                let known = self.spreads.entry(of).or_insert_with(|| Some(Histogram::default()));
+                match known {
+                    Some(histogram) if is_exact => _ = histogram.record(recorded(sample)),
+                    known => *known = None,
+                }
+            }
+            Kind::Gauge => _ = self.set.insert(of, sample.steps),
+            _ => {}
+        }
+    }
+
+    /// The gauges of a life are what they were set to last.
+    fn end_gauges(&mut self, life: &Life, is_exact: bool) {
+        for (of, last) in std::mem::take(&mut self.set) {
+            let alone = is_exact && !life.is_off && !self.gauges.contains_key(&of);
+            self.gauges.insert(of, alone.then_some(last));
+        }
+    }
+
+    fn add_ranges(&mut self, life: &Life, low: &Tally, high: &Tally, all: &Tally, is_exact: bool) {
         for ((metric, figure), low) in &low.0 {
             let of = |tally: &Tally| tally.0.get(&(metric.clone(), *figure)).copied().unwrap_or(*low);
             let range = self.ranges.entry((life.source.clone(), metric.clone(), *figure)).or_default();
             range.low += low;
             range.high += of(high);
             range.measured += of(all);
+            range.exact += if is_exact { *low } else { 0 };
         }
     }
 }

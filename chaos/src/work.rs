@@ -43,6 +43,9 @@ pub fn step(name: &str) -> f64 {
     }
 }
 
+/// The only gauge.
+pub const GAUGE: &str = "chaos.heat";
+
 /// Which counters there are that only applications with many have.
 const MANY: u64 = 1_500;
 
@@ -76,7 +79,7 @@ pub fn batch(seed: u64, number: u64, many: bool) -> Vec<Sample> {
     if random.chance(0.1) {
         add("error", Kind::Counter, "chaos.failures", None, 1);
     }
-    add("info", Kind::Gauge, "chaos.heat", None, signed(&mut random));
+    add("info", Kind::Gauge, GAUGE, None, signed(&mut random));
     if many {
         for _ in 0..20 {
             let name = format!("chaos.many.{}", random.within(1, MANY));
@@ -146,6 +149,18 @@ pub enum Figure {
 pub struct Tally(pub BTreeMap<(Metric, Figure), i64>);
 
 impl Tally {
+    /// The totals that a sample moves, as they are.
+    pub fn clone_of(&self, sample: &Sample) -> Vec<((Metric, Figure), i64)> {
+        let figures = match sample.metric.kind {
+            Kind::Counter | Kind::Updown => &[Figure::Value][..],
+            Kind::Timer | Kind::Distribution => &[Figure::Count, Figure::Sum],
+            Kind::Gauge | Kind::Point | Kind::Description => &[],
+        };
+        let total = |key: &(Metric, Figure)| self.0.get(key).copied().unwrap_or(0);
+        let keys = figures.iter().map(|figure| (sample.metric.clone(), *figure));
+        keys.map(|key| (key.clone(), total(&key))).collect()
+    }
+
     /// Adds what a batch has.
     pub fn add(&mut self, samples: &[Sample]) {
         for Sample { metric, steps, .. } in samples {
@@ -160,6 +175,12 @@ impl Tally {
             }
         }
     }
+}
+
+/// The value of a sample as histograms have it: durations in nanoseconds.
+pub fn recorded(sample: &Sample) -> f64 {
+    let value = sample.steps as f64 * step(&sample.metric.name);
+    if sample.metric.kind == Kind::Timer { (value * 1e9).round() } else { value }
 }
 
 /// How many steps of a figure a value is; `None` where it is no whole number of them.

@@ -49,7 +49,11 @@ impl Server for Graphite {
     }
 
     fn totals(&self) -> Result<Totals, String> {
-        Ok(self.0.stored()?.into_iter().map(|stored| (stored.series.clone(), stored.sum())).collect())
+        let all = self.0.stored()?.into_iter();
+        // The others do not add up.
+        let totals =
+            all.filter(|stored| stored.series.ends_with(".count") || stored.series.ends_with(".sum"));
+        Ok(totals.map(|stored| (stored.series.clone(), stored.sum())).collect())
     }
 
     fn process(&mut self) -> Option<&mut zibrato_trial::Server> {

@@ -1,11 +1,11 @@
 //! Librato's end, which is Zibrato's own.
 
-use zibrato_librato::endpoint::{Config, Endpoint, Step};
+use zibrato_librato::endpoint::{Config, Decimal, Endpoint, Step};
 
 use super::{Server, Totals};
 use crate::schedule::ServerFaults;
 use crate::servers::Series;
-use crate::work::Figure;
+use crate::work::{Figure, GAUGE};
 
 /// It lives in this process, since it has all in memory.
 pub struct Librato(Endpoint);
@@ -48,13 +48,20 @@ impl Server for Librato {
         format!("{source}{tag} {name} {}", super::figure_name(figure))
     }
 
+    fn gauge(&self, series: Series<'_>) -> Option<String> {
+        Some(format!("{} {} last", series.source, series.name))
+    }
+
     fn totals(&self) -> Result<Totals, String> {
         let mut totals = Totals::new();
-        for ((name, source), total) in self.0.totals() {
-            // Numbers are exact in decimals, and what is measured is in steps of at least a thousandth.
-            let number = |decimal: zibrato_librato::endpoint::Decimal| {
-                decimal.billionths().map_or(f64::NAN, |billionths| billionths as f64 / 1e9)
-            };
+        // Numbers are exact in decimals, and what is measured is in steps of at least a thousandth.
+        let number =
+            |decimal: Decimal| decimal.billionths().map_or(f64::NAN, |billionths| billionths as f64 / 1e9);
+        // By rising time.
+        for stored in self.0.stored().into_iter().filter(|stored| stored.name == GAUGE) {
+            totals.insert(format!("{} {} last", stored.source, stored.name), number(stored.sum));
+        }
+        for ((name, source), total) in self.0.totals().into_iter().filter(|((name, _), _)| name != GAUGE) {
             let at = |figure| format!("{source} {name} {}", super::figure_name(figure));
             totals.insert(at(Figure::Value), number(total.value));
             totals.insert(at(Figure::Count), total.count as f64);

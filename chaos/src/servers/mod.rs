@@ -54,7 +54,13 @@ pub trait Server: Send {
     /// What it calls a figure of a series.
     fn address(&self, series: Series<'_>, figure: Figure) -> String;
 
-    /// What it has.
+    /// What it calls the last value of a gauge; `None` where it is not asked for that.
+    fn gauge(&self, series: Series<'_>) -> Option<String> {
+        let _ = series;
+        None
+    }
+
+    /// What it has of names that begin with `chaos.`: totals, and gauges that it is asked for.
     ///
     /// # Errors
     /// When it does not say.

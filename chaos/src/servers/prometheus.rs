@@ -53,6 +53,10 @@ impl Server for Written {
         format!("{source} {}{unit}{suffix}{tag}", name.replace('.', "_"))
     }
 
+    fn gauge(&self, series: Series<'_>) -> Option<String> {
+        Some(self.address(series, Figure::Value))
+    }
+
     fn totals(&self) -> Result<Totals, String> {
         let all = query(self.0.port, r#"last_over_time({__name__=~"chaos_.*",__name__!~".*_bucket"}[1d])"#)?;
         let totals = all.into_iter().map(|series| {
