@@ -69,7 +69,7 @@ pub(crate) fn json(shared: &Shared) -> String {
         "slots": keep.slots(),
         "kept_bytes": keep.bytes(),
         "answers_broken": counters.broken.load(Relaxed),
-        "state_damaged": counters.damaged.load(Relaxed),
+        "state_damaged": counters.damaged.load(Relaxed) + disk.damaged,
         "state_unreadable": counters.unreadable.load(Relaxed),
         "state_failures": disk.failures,
         "state_failing": disk.is_failing,

@@ -33,7 +33,7 @@ pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.broker.refused", "Connections and messages refused, by reason"),
     ("zibrato.broker.slots", "Pairs of instance and level kept"),
     ("zibrato.broker.started", "When the broker started, in seconds since 1970"),
-    ("zibrato.broker.state.damaged", "State files found damaged and moved aside at the start"),
+    ("zibrato.broker.state.damaged", "State files found damaged and moved aside"),
     ("zibrato.broker.state.failing", "Whether the last write of the state file failed"),
     ("zibrato.broker.state.failures", "Transactions of the state file that failed"),
     ("zibrato.broker.state.unreadable", "Frames of the state file that could not be read at the start"),

@@ -49,9 +49,9 @@ pub(crate) fn rows(shared: &Shared) -> Vec<Row> {
     rows.counter("asks.frames", Tags::none(), counters.answered.load(Relaxed));
     rows.counter("allowed.failures", Tags::none(), counters.bad_allowed.load(Relaxed));
     rows.counter("answers.broken", Tags::none(), counters.broken.load(Relaxed));
-    rows.counter("state.damaged", Tags::none(), counters.damaged.load(Relaxed));
     rows.counter("state.unreadable", Tags::none(), counters.unreadable.load(Relaxed));
     let disk = shared.disk();
+    rows.counter("state.damaged", Tags::none(), counters.damaged.load(Relaxed) + disk.damaged);
     rows.counter("state.failures", Tags::none(), disk.failures);
     rows.gauge("state.failing", f64::from(u8::from(disk.is_failing)));
     rows.gauge("state.waiting", disk.waiting as f64);

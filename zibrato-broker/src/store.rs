@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use zibrato_admin::Loop;
 use zibrato_core::frame::{InstanceId, decode};
-use zibrato_disk::{Header, Wal};
+use zibrato_disk::{Header, Progress, Wal, seal};
 
 use crate::clock::{Anchor, Clock};
 use crate::error::Error;
@@ -20,13 +20,15 @@ use crate::keep::{Record, RecordedFrame, TOMBSTONES, Tombstone};
 
 /// The file's name in the state directory.
 pub(crate) const FILE: &str = "broker.sqlite";
+/// The file that is locked while a broker uses the directory; the number of the last transaction is in it.
+const LOCK: &str = "broker.lock";
 /// Most jobs of one transaction.
 const GROUP: usize = 1000;
 /// A transaction takes no more jobs once it has so many bytes.
 const GROUP_BYTES: usize = 32 << 20;
 /// Jobs that may wait for the disk.
 const WAITING: usize = 10_000;
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// Says that a file is the broker's: "ZibB". Files of before it was said have 0.
 const APPLICATION: u32 = 0x5a69_6242;
 /// A line about failing writes in this time.
@@ -72,6 +74,12 @@ pub(crate) struct Loaded {
 pub(crate) struct Store {
     db: Connection,
     file: PathBuf,
+    /// The number of the last transaction.
+    written: u64,
+    /// Where that is noted, too.
+    progress: Arc<Progress>,
+    /// How often it was damaged while it was used.
+    damaged: Arc<AtomicU64>,
     /// Most tombstones that are kept, as in memory.
     tombstones: usize,
     /// Those that were written since there were at most so many.
@@ -86,6 +94,7 @@ pub(crate) struct Writer {
     waiting: Arc<AtomicUsize>,
     /// Transactions that failed, and whether the last one did.
     failures: Arc<(AtomicU64, AtomicBool)>,
+    damaged: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
@@ -98,6 +107,8 @@ pub(crate) struct Disk {
     pub(crate) failures: u64,
     /// Whether the last one did.
     pub(crate) is_failing: bool,
+    /// How often the file was damaged while it was used.
+    pub(crate) damaged: u64,
 }
 
 enum OpenError {
@@ -124,8 +135,12 @@ impl Store {
         let failed =
             |source: Box<dyn std::error::Error + Send + Sync>| Error::State { file: file.clone(), source };
         std::fs::create_dir_all(directory).map_err(|e| failed(e.into()))?;
-        let opened = Self::try_open(&file).or_else(|why| match why {
-            OpenError::Damaged(why) => Self::begin_anew(&file, &why),
+        let lock = Progress::open(&directory.join(LOCK)).map_err(|e| failed(e.into()))?;
+        let lock = Arc::new(lock.ok_or_else(|| Error::StateInUse { file: file.clone() })?);
+        zibrato_disk::finish_replacing(&file, &new_of(&file), SystemTime::now())
+            .map_err(|e| failed(e.into()))?;
+        let opened = Self::try_open(&file, &lock).or_else(|why| match why {
+            OpenError::Damaged(why) => Self::begin_anew(&file, &lock, &why),
             why => Err(why),
         });
         opened.map_err(|why| match why {
@@ -136,54 +151,42 @@ impl Store {
     }
 
     /// Moves a damaged file aside. Frames are whole by themselves and are merged, so each that can be read is of use.
-    fn begin_anew(file: &Path, why: &rusqlite::Error) -> Result<(Store, Loaded), OpenError> {
+    fn begin_anew(
+        file: &Path,
+        progress: &Arc<Progress>,
+        why: &rusqlite::Error,
+    ) -> Result<(Store, Loaded), OpenError> {
         let other = |why: std::io::Error| OpenError::Other(why.into());
-        let aside = zibrato_disk::move_aside(file, SystemTime::now()).map_err(other)?;
-        let damaged = zibrato_disk::open_read_only(&aside.path).ok();
+        let damaged = zibrato_disk::open_read_only(file).ok();
         let (frames, tombstones) = damaged.as_ref().map(rescue).unwrap_or_default();
         let anchor = damaged.and_then(|db| anchor(&db).ok().flatten());
-        let (mut store, _) = Self::try_open(file)?;
         let (saved, buried) = (frames.len(), tombstones.len());
-        store.put_back(frames, tombstones, anchor.as_ref())?;
+        let new = new_of(file);
+        // What could be read is on the disk before anything is moved.
+        write_new(&new, frames, tombstones, anchor.as_ref(), progress.noted().unwrap_or(0))?;
+        let aside = zibrato_disk::replace(file, &new, SystemTime::now()).map_err(other)?;
+        let moved = aside
+            .as_ref()
+            .map_or("it is gone".into(), |aside| format!("it was moved aside to {}", aside.path.display()));
         tracing::error!(
-            "the state file {} is damaged: {}; it was moved aside to {}, and {saved} frames and {buried} tombstones of it go on in a \
+            "the state file {} is damaged: {}; {moved}, and {saved} frames and {buried} tombstones of it go on in a \
              new one; programs that have ended and are not among them are not known any more",
             file.display(),
             why.to_string().replace('\n', " "),
-            aside.path.display()
         );
-        for removed in &aside.removed {
+        for removed in aside.iter().flat_map(|aside| &aside.removed) {
             tracing::warn!(file = %removed.display(), "removed the oldest damaged state: five are kept");
         }
-        let loaded = load(&store.db)?;
+        let (store, loaded) = Self::try_open(file, progress)?;
         Ok((store, Loaded { damaged: 1, ..loaded }))
     }
 
-    fn put_back(
-        &mut self,
-        frames: Vec<FrameRow>,
-        tombstones: Vec<Tombstone>,
-        anchor: Option<&Anchor>,
-    ) -> rusqlite::Result<()> {
-        let transaction = self.db.transaction()?;
-        for (instance, level, sequence, part, retired, received, frame) in frames {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO frame VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-                .execute(params![instance, level, sequence, part, retired, received, frame])?;
-        }
-        for t in tombstones {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO tombstone VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![&t.instance.0[..], &*t.level, t.sequence as i64, t.at as i64])?;
-        }
-        anchor.map(|anchor| write_anchor(&transaction, anchor)).transpose()?;
-        transaction.commit()
-    }
-
-    fn try_open(file: &Path) -> Result<(Store, Loaded), OpenError> {
+    fn try_open(file: &Path, progress: &Arc<Progress>) -> Result<(Store, Loaded), OpenError> {
         let damaged = |what: &str| Err(OpenError::Damaged(zibrato_disk::corrupt(what)));
         let other = |why: std::io::Error| OpenError::Other(why.into());
+        let known = progress.noted().unwrap_or(0);
         match zibrato_disk::header(file).map_err(other)? {
+            Header::None | Header::Empty if known > 0 => return damaged("it is gone or empty"),
             Header::Foreign => return damaged("it is no SQLite database"),
             Header::Database { version, .. } if version > SCHEMA => {
                 return Err(OpenError::Other(
@@ -210,23 +213,34 @@ impl Store {
         if sound != "ok" {
             return damaged(&sound);
         }
-        db.execute_batch(&format!(
-            "CREATE TABLE IF NOT EXISTS frame (
-                 instance BLOB NOT NULL, level TEXT NOT NULL, sequence INTEGER NOT NULL, part INTEGER NOT NULL,
-                 retired INTEGER NOT NULL, received INTEGER NOT NULL, frame BLOB NOT NULL,
-                 PRIMARY KEY (instance, level, retired, sequence, part));
-             CREATE TABLE IF NOT EXISTS tombstone (
-                 instance BLOB NOT NULL, level TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL,
-                 PRIMARY KEY (instance, level)) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS clock (
-                 one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, uptime INTEGER NOT NULL,
-                 time INTEGER NOT NULL);
-             PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
-        ))?;
+        let version: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version == 1 {
+            seal_first(&db)?;
+        }
+        make_tables(&db)?;
+        let written = db.query_row("SELECT written FROM progress", [], |row| row.get(0)).optional()?;
+        let written = u64::try_from(written.unwrap_or(0i64)).unwrap_or(0);
+        if written < known {
+            return damaged(&format!(
+                "it is as it was {} transactions ago: its write-ahead log is gone or was cut off, or it is an older copy",
+                known - written
+            ));
+        }
+        let loaded = load(&db)?;
         let tombstones = TOMBSTONES;
         trim(&db, tombstones)?;
-        let loaded = load(&db)?;
-        Ok((Store { db, file: file.into(), tombstones, buried: 0, clock: None }, loaded))
+        let (file, progress) = (file.into(), progress.clone());
+        let store = Store {
+            db,
+            file,
+            written,
+            progress,
+            damaged: Arc::default(),
+            tombstones,
+            buried: 0,
+            clock: None,
+        };
+        Ok((store, loaded))
     }
 
     /// Starts the thread; `told` is called on it after every transaction.
@@ -242,6 +256,7 @@ impl Store {
         let done = waiting.clone();
         let failures: Arc<(AtomicU64, AtomicBool)> = Arc::default();
         let failed = failures.clone();
+        let damaged = self.damaged.clone();
         let run = move || {
             let mut said: Option<Instant> = None;
             while let Ok(first) = queue.recv() {
@@ -280,7 +295,7 @@ impl Store {
             }
         };
         let thread = std::thread::Builder::new().name("zibrato-state".into()).spawn(run)?;
-        Ok(Writer { jobs, waiting, failures, thread })
+        Ok(Writer { jobs, waiting, failures, damaged, thread })
     }
 
     /// Writes once more into a new file, if the file turned out to be damaged.
@@ -290,10 +305,14 @@ impl Store {
         }
         // Closed first, so that nothing is written into what is moved aside.
         self.db = Connection::open_in_memory()?;
-        match Self::begin_anew(&self.file, &why) {
-            Ok((store, _)) => *self = Store { tombstones: self.tombstones, clock: self.clock, ..store },
+        match Self::begin_anew(&self.file, &self.progress, &why) {
+            Ok((store, _)) => {
+                let damaged = self.damaged.clone();
+                *self = Store { tombstones: self.tombstones, clock: self.clock, damaged, ..store };
+            }
             Err(_) => return Err(why),
         }
+        self.damaged.fetch_add(1, Ordering::Relaxed);
         self.write(group)
     }
 
@@ -307,9 +326,7 @@ impl Store {
                     transaction
                         .prepare_cached("DELETE FROM frame WHERE instance = ?1 AND level = ?2")?
                         .execute(params![id, &*t.level])?;
-                    transaction
-                        .prepare_cached("INSERT OR REPLACE INTO tombstone VALUES (?1, ?2, ?3, ?4)")?
-                        .execute(params![id, &*t.level, t.sequence as i64, t.at as i64])?;
+                    write_tombstone(&transaction, t)?;
                 }
                 Job::Clear(before) => {
                     transaction
@@ -330,81 +347,257 @@ impl Store {
         if let Some(anchor) = self.clock.and_then(|clock| clock.anchor()) {
             write_anchor(&transaction, &anchor)?;
         }
+        let written = self.written.saturating_add(1);
+        write_progress(&transaction, written)?;
         transaction.commit()?;
+        self.progress.note(written);
+        self.written = written;
         self.buried = if many { 0 } else { buried };
         Ok(())
     }
 }
 
+fn new_of(file: &Path) -> PathBuf {
+    file.with_extension("sqlite.new")
+}
+
+/// Makes the tables that are not there, and says whose and of which version they are.
+fn make_tables(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS frame (
+             instance BLOB NOT NULL, level TEXT NOT NULL, sequence INTEGER NOT NULL, part INTEGER NOT NULL,
+             retired INTEGER NOT NULL, received INTEGER NOT NULL, frame BLOB NOT NULL, seal INTEGER,
+             PRIMARY KEY (instance, level, retired, sequence, part));
+         CREATE TABLE IF NOT EXISTS tombstone (
+             instance BLOB NOT NULL, level TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL, seal INTEGER,
+             PRIMARY KEY (instance, level)) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS clock (
+             one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, uptime INTEGER NOT NULL,
+             time INTEGER NOT NULL, seal INTEGER);
+         CREATE TABLE IF NOT EXISTS progress (
+             one INTEGER PRIMARY KEY CHECK (one = 1), written INTEGER NOT NULL);
+         PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
+    ))
+}
+
+/// Seals what a broker has written that knew no seals.
+fn seal_first(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    for table in ["frame", "tombstone", "clock"] {
+        let is_there = "SELECT count(*) FROM sqlite_schema WHERE name = ?1";
+        // The clock came while that was the version.
+        if db.query_row(is_there, [table], |row| row.get::<_, i64>(0))? > 0 {
+            db.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN seal INTEGER"))?;
+        }
+    }
+    make_tables(db)?;
+    let ids = db
+        .prepare("SELECT rowid FROM frame")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<Vec<i64>, _>>()?;
+    for id in ids {
+        let select = "SELECT instance, level, sequence, part, retired, received, frame, seal FROM frame WHERE rowid = ?1";
+        let seal = db.prepare_cached(select)?.query_row([id], read_frame)?.0.seal();
+        db.prepare_cached("UPDATE frame SET seal = ?1 WHERE rowid = ?2")?.execute(params![seal, id])?;
+    }
+    let mut read = db.prepare("SELECT instance, level, sequence, at, seal FROM tombstone")?;
+    let tombstones = read.query_map([], read_tombstone)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    tombstones.iter().try_for_each(|(tombstone, _)| write_tombstone(db, tombstone))?;
+    if let Some((anchor, _)) = read_anchor(db)? {
+        write_anchor(db, &anchor)?;
+    }
+    db.execute_batch("COMMIT")
+}
+
+/// Writes all that was saved into a new file.
+fn write_new(
+    new: &Path,
+    frames: Vec<FrameRow>,
+    tombstones: Vec<Tombstone>,
+    anchor: Option<&Anchor>,
+    written: u64,
+) -> rusqlite::Result<()> {
+    let mut db = Connection::open(new)?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    make_tables(&db)?;
+    let transaction = db.transaction()?;
+    frames.iter().try_for_each(|frame| frame.write(&transaction))?;
+    tombstones.iter().try_for_each(|tombstone| write_tombstone(&transaction, tombstone))?;
+    anchor.map(|anchor| write_anchor(&transaction, anchor)).transpose()?;
+    write_progress(&transaction, written)?;
+    transaction.commit()
+}
+
 /// A frame as it is kept, column by column.
-type FrameRow = (Vec<u8>, String, i64, i64, i64, i64, Vec<u8>);
+struct FrameRow {
+    instance: Vec<u8>,
+    level: String,
+    sequence: i64,
+    part: i64,
+    retired: i64,
+    received: i64,
+    frame: Vec<u8>,
+}
+
+impl FrameRow {
+    fn seal(&self) -> u32 {
+        let FrameRow { instance, level, sequence, part, retired, received, frame } = self;
+        frame_seal(instance, level, [*sequence, *part, *retired, *received], frame)
+    }
+
+    fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        let FrameRow { instance, level, sequence, part, retired, received, frame } = self;
+        db.prepare_cached("INSERT OR REPLACE INTO frame VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .execute(params![instance, level, sequence, part, retired, received, frame, self.seal()])
+            .map(drop)
+    }
+
+    /// Whether it is a frame, and the one that it is kept as.
+    fn is_frame(&self) -> bool {
+        decode(&self.frame).is_ok_and(|decoded| {
+            let head = &decoded.frame.head;
+            decoded.skipped.is_empty()
+                && head.instance.0[..] == self.instance[..]
+                && (head.sequence as i64, i64::from(head.part)) == (self.sequence, self.part)
+        })
+    }
+}
+
+/// Of a frame and the numbers that it is kept with: sequence, part, whether its metrics are retired, and when it came. How
+/// long it was held follows from that.
+fn frame_seal(instance: &[u8], level: &str, numbers: [i64; 4], frame: &[u8]) -> u32 {
+    let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    seal(&[instance, level.as_bytes(), &numbers, frame])
+}
+
+fn tombstone_seal(tombstone: &Tombstone) -> u32 {
+    let Tombstone { instance, level, sequence, at } = tombstone;
+    seal(&[&instance.0, level.as_bytes(), &sequence.to_le_bytes(), &at.to_le_bytes()])
+}
+
+fn anchor_seal(anchor: &Anchor) -> u32 {
+    let Anchor { boot, uptime, time } = anchor;
+    seal(&[boot.as_bytes(), &uptime.to_le_bytes(), &time.to_le_bytes()])
+}
+
+/// Of a row with all columns in their order: the frame, and whether it is what was written.
+fn read_frame(row: &rusqlite::Row<'_>) -> rusqlite::Result<(FrameRow, bool)> {
+    let frame = FrameRow {
+        instance: row.get(0)?,
+        level: row.get(1)?,
+        sequence: row.get(2)?,
+        part: row.get(3)?,
+        retired: row.get(4)?,
+        received: row.get(5)?,
+        frame: row.get(6)?,
+    };
+    let sealed = row.get::<_, Option<u32>>(7)? == Some(frame.seal());
+    Ok((frame, sealed))
+}
 
 fn load(db: &Connection) -> rusqlite::Result<Loaded> {
     let mut loaded = Loaded::default();
-    let mut read =
-        db.prepare("SELECT level, received, frame FROM frame ORDER BY received, sequence, part")?;
+    let mut read = db.prepare(
+        "SELECT instance, level, sequence, part, retired, received, frame, seal FROM frame
+         ORDER BY received, sequence, part",
+    )?;
     let mut rows = read.query([])?;
     while let Some(row) = rows.next()? {
-        loaded.frames.push((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?));
+        let (frame, sealed) = read_frame(row)?;
+        if !sealed {
+            return Err(zibrato_disk::corrupt("a frame is not what was written"));
+        }
+        loaded.frames.push((frame.level, frame.received as u64, frame.frame));
     }
-    let mut read = db.prepare("SELECT instance, level, sequence, at FROM tombstone")?;
-    let rows = read.query_map([], tombstone)?;
-    loaded.tombstones = rows.collect::<rusqlite::Result<_>>()?;
-    loaded.anchor = anchor(db)?;
+    let mut read = db.prepare("SELECT instance, level, sequence, at, seal FROM tombstone")?;
+    for tombstone in read.query_map([], read_tombstone)? {
+        let (tombstone, sealed) = tombstone?;
+        if !sealed {
+            return Err(zibrato_disk::corrupt("a tombstone is not what was written"));
+        }
+        loaded.tombstones.push(tombstone);
+    }
+    loaded.anchor = match read_anchor(db)? {
+        Some((_, false)) => return Err(zibrato_disk::corrupt("where the clock was is not what was written")),
+        anchor => anchor.map(|(anchor, _)| anchor),
+    };
     Ok(loaded)
 }
 
-fn anchor(db: &Connection) -> rusqlite::Result<Option<Anchor>> {
+/// Where the clock was, and whether that is what was written.
+fn read_anchor(db: &Connection) -> rusqlite::Result<Option<(Anchor, bool)>> {
     let read = |row: &rusqlite::Row<'_>| {
         let (uptime, time) = (row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
-        Ok(Anchor { boot: row.get(0)?, uptime, time })
+        let anchor = Anchor { boot: row.get(0)?, uptime, time };
+        let sealed = row.get::<_, Option<u32>>(3)? == Some(anchor_seal(&anchor));
+        Ok((anchor, sealed))
     };
-    db.query_row("SELECT boot, uptime, time FROM clock", [], read).optional()
+    db.query_row("SELECT boot, uptime, time, seal FROM clock", [], read).optional()
 }
 
-fn write_anchor(transaction: &rusqlite::Transaction<'_>, anchor: &Anchor) -> rusqlite::Result<()> {
+/// Where the clock was, as far as that can be believed.
+fn anchor(db: &Connection) -> rusqlite::Result<Option<Anchor>> {
+    Ok(read_anchor(db)?.and_then(|(anchor, sealed)| sealed.then_some(anchor)))
+}
+
+fn write_anchor(db: &Connection, anchor: &Anchor) -> rusqlite::Result<()> {
     let Anchor { boot, uptime, time } = anchor;
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO clock VALUES (1, ?1, ?2, ?3)")?
-        .execute(params![boot, *uptime as i64, *time as i64])
+    db.prepare_cached("INSERT OR REPLACE INTO clock VALUES (1, ?1, ?2, ?3, ?4)")?
+        .execute(params![boot, *uptime as i64, *time as i64, anchor_seal(anchor)])
         .map(drop)
 }
 
-fn tombstone(row: &rusqlite::Row<'_>) -> rusqlite::Result<Tombstone> {
+fn write_progress(db: &Connection, written: u64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO progress VALUES (1, ?1)")?.execute([written as i64]).map(drop)
+}
+
+/// A tombstone, and whether it is what was written.
+fn read_tombstone(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Tombstone, bool)> {
     let level: String = row.get(1)?;
-    Ok(Tombstone {
+    let tombstone = Tombstone {
         instance: InstanceId(row.get(0)?),
         level: level.into(),
         sequence: row.get::<_, i64>(2)? as u64,
         at: row.get::<_, i64>(3)? as u64,
-    })
+    };
+    let sealed = row.get::<_, Option<u32>>(4)? == Some(tombstone_seal(&tombstone));
+    Ok((tombstone, sealed))
 }
 
-/// What of a damaged file is as it was written.
+fn write_tombstone(db: &Connection, tombstone: &Tombstone) -> rusqlite::Result<()> {
+    let Tombstone { instance, level, sequence, at } = tombstone;
+    let seal = tombstone_seal(tombstone);
+    db.prepare_cached("INSERT OR REPLACE INTO tombstone VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![&instance.0[..], &**level, *sequence as i64, *at as i64, seal])
+        .map(drop)
+}
+
+/// What of a damaged file is as it was written; of one without seals, what seems to be.
 fn rescue(db: &Connection) -> (Vec<FrameRow>, Vec<Tombstone>) {
-    let (mut frames, _): (Vec<FrameRow>, bool) = zibrato_disk::rescue(
+    let seal = |table: &str| match db.prepare(&format!("SELECT seal FROM {table}")) {
+        Ok(_) => "seal",
+        Err(_) => "NULL",
+    };
+    let (frames_seal, tombstones_seal) = (seal("frame"), seal("tombstone"));
+    let (mut frames, _): (Vec<(FrameRow, bool)>, bool) = zibrato_disk::rescue(
         db,
-        "SELECT instance, level, sequence, part, retired, received, frame FROM frame",
+        &format!(
+            "SELECT instance, level, sequence, part, retired, received, frame, {frames_seal} FROM frame"
+        ),
         &["rowid"],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?)),
-        |row: &FrameRow| (row.0.clone(), row.1.clone(), row.2, row.3, row.4),
+        read_frame,
+        |(row, _)| (row.instance.clone(), row.level.clone(), row.sequence, row.part, row.retired),
     );
-    frames.retain(|(instance, _, sequence, part, .., frame)| {
-        decode(frame).is_ok_and(|decoded| {
-            let head = &decoded.frame.head;
-            decoded.skipped.is_empty()
-                && head.instance.0[..] == instance[..]
-                && (head.sequence as i64, i64::from(head.part)) == (*sequence, *part)
-        })
-    });
-    let (tombstones, _) = zibrato_disk::rescue(
+    frames.retain(|(row, sealed)| (*sealed || frames_seal == "NULL") && row.is_frame());
+    let (mut tombstones, _): (Vec<(Tombstone, bool)>, bool) = zibrato_disk::rescue(
         db,
-        "SELECT instance, level, sequence, at FROM tombstone",
+        &format!("SELECT instance, level, sequence, at, {tombstones_seal} FROM tombstone"),
         &["instance", "level"],
-        tombstone,
-        |t| (t.instance, t.level.clone()),
+        read_tombstone,
+        |(t, _)| (t.instance, t.level.clone()),
     );
-    (frames, tombstones)
+    tombstones.retain(|(_, sealed)| *sealed || tombstones_seal == "NULL");
+    (frames.into_iter().map(|(row, _)| row).collect(), tombstones.into_iter().map(|(t, _)| t).collect())
 }
 
 /// Leaves about so many tombstones, the newest.
@@ -422,10 +615,12 @@ fn write_record(transaction: &rusqlite::Transaction<'_>, record: &Record) -> rus
         .prepare_cached("DELETE FROM frame WHERE instance = ?1 AND level = ?2 AND retired = 0")?
         .execute(params![id, &*record.level])?;
     let mut insert =
-        transaction.prepare_cached("INSERT OR REPLACE INTO frame VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        transaction.prepare_cached("INSERT OR REPLACE INTO frame VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     for RecordedFrame { sequence, part, received, retired, frame } in &record.frames {
         let (sequence, received) = (*sequence as i64, *received as i64);
-        insert.execute(params![id, &*record.level, sequence, part, retired, received, &frame[..]])?;
+        let numbers = [sequence, i64::from(*part), i64::from(*retired), received];
+        let seal = frame_seal(id, &record.level, numbers, frame);
+        insert.execute(params![id, &*record.level, sequence, part, retired, received, &frame[..], seal])?;
     }
     Ok(())
 }
@@ -450,6 +645,7 @@ impl Writer {
             waiting: self.waiting.load(Ordering::Relaxed),
             failures: failures.load(Ordering::Relaxed),
             is_failing: is_failing.load(Ordering::Relaxed),
+            damaged: self.damaged.load(Ordering::Relaxed),
         }
     }
 
@@ -510,5 +706,103 @@ mod tests {
             rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
         let (mut store, _) = Store::open(directory.path()).unwrap();
         assert!(store.write_anew(&group, full).is_err(), "a full disk is no damage");
+    }
+
+    /// A frame of one counter, and the record that keeps it.
+    fn record(id: u8, total: i64) -> Record {
+        use zibrato_core::frame::{Flags, Head, Key, Kind, Row, State, Tags, Total, encode_set};
+        let key =
+            Key { kind: Kind::Counter, name: "c".into(), source: "s".into(), tags: Tags::none(), born: 0 };
+        let row = Row { key, state: State::Total(Total::whole(total)), trace: None, event: None };
+        let head = Head {
+            instance: InstanceId([id; 16]),
+            started_at: 1,
+            sequence: 7,
+            base: 7,
+            part: 0,
+            parts: 1,
+            sent_at: 2,
+            flags: Flags::COMPLETE.with(Flags::LAST),
+            source: "s".into(),
+        };
+        let frame = encode_set(&head, &[row], 1 << 20).remove(0);
+        let frame = RecordedFrame { sequence: 7, part: 0, received: 9, retired: false, frame: frame.into() };
+        Record { instance: InstanceId([id; 16]), level: "info".into(), version: 1, frames: vec![frame] }
+    }
+
+    #[test]
+    fn no_frame_that_is_not_what_was_written_is_given_to_anybody() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(directory.path()).unwrap();
+        let group: Vec<Job> = (1..=3).map(|id| Job::Write(record(id, 1_000_003))).collect();
+        store.write(&group).unwrap();
+        drop(store);
+        let file = directory.path().join(FILE);
+        let good = std::fs::read(&file).unwrap();
+        let (_, loaded) = Store::open(directory.path()).unwrap();
+        let whole: Vec<Vec<u8>> = loaded.frames.iter().map(|(.., frame)| frame.clone()).collect();
+        assert_eq!(whole.len(), 3);
+        // A bit of the total of the second, of which nothing else doubts the bytes.
+        let at = good.windows(whole[1].len()).position(|bytes| bytes == whole[1]).unwrap();
+        let total = whole[1].windows(4).position(|bytes| bytes == 1_000_003u32.to_be_bytes()).unwrap();
+        for bit in 0..8 {
+            let directory = tempfile::tempdir().unwrap();
+            let mut bytes = good.clone();
+            bytes[at + total + 3] ^= 1 << bit;
+            std::fs::write(directory.path().join(FILE), bytes).unwrap();
+            let (_, loaded) = Store::open(directory.path()).unwrap();
+            let kept: Vec<&Vec<u8>> = loaded.frames.iter().map(|(.., frame)| frame).collect();
+            assert_eq!((loaded.damaged, kept), (1, vec![&whole[0], &whole[2]]));
+            let (_, loaded) = Store::open(directory.path()).unwrap();
+            assert_eq!((loaded.damaged, loaded.frames.len()), (0, 2), "it is told once");
+        }
+    }
+
+    #[test]
+    fn a_file_without_seals_is_read_and_gets_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(directory.path()).unwrap();
+        store.write(&[Job::Write(record(1, 5))]).unwrap();
+        drop(store);
+        // As the version before wrote it.
+        let db = Connection::open(directory.path().join(FILE)).unwrap();
+        db.execute_batch(
+            "ALTER TABLE frame DROP COLUMN seal; ALTER TABLE tombstone DROP COLUMN seal; DROP TABLE clock;
+             DROP TABLE progress; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(db);
+        std::fs::remove_file(directory.path().join(LOCK)).unwrap();
+        for _ in 0..2 {
+            let (_, loaded) = Store::open(directory.path()).unwrap();
+            assert_eq!((loaded.damaged, loaded.frames.len()), (0, 1));
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_gone_is_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(directory.path()).unwrap();
+        store.write(&[Job::Write(record(1, 5))]).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        for name in [FILE, LOCK] {
+            std::fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+        }
+        let (_, loaded) = Store::open(copy.path()).unwrap();
+        assert_eq!((loaded.damaged, loaded.frames.len()), (1, 0), "it was only in the log");
+    }
+
+    #[test]
+    fn what_was_saved_is_there_whenever_it_is_killed_while_a_damaged_file_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(directory.path()).unwrap();
+        store.write(&[Job::Write(record(1, 5))]).unwrap();
+        drop(store);
+        // Killed after the new one was written and the damaged one was moved.
+        let file = directory.path().join(FILE);
+        std::fs::rename(&file, new_of(&file)).unwrap();
+        std::fs::write(directory.path().join("broker.sqlite.damaged-20010909T014640"), "damaged").unwrap();
+        let (_, loaded) = Store::open(directory.path()).unwrap();
+        assert_eq!(loaded.frames.len(), 1);
     }
 }

@@ -155,6 +155,27 @@ async fn what_fell_silent_survives_kill_9_and_says_how_long_it_was_held() {
     assert!(kept[0].0 > 3_000_000_000);
 }
 
+/// Changes times in a state file, seals included.
+#[cfg(target_os = "linux")]
+fn set_back(state: &Path, step: i64) {
+    let db = rusqlite::Connection::open(state.join("broker.sqlite")).unwrap();
+    let select = "SELECT instance, level, sequence, part, retired, received, frame FROM frame";
+    let seal = |row: &rusqlite::Row<'_>| {
+        let (instance, level, frame): (Vec<u8>, String, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(6)?);
+        let numbers = [row.get(2)?, row.get(3)?, row.get(4)?, row.get::<_, i64>(5)? - step];
+        let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        Ok(zibrato_disk::seal(&[&instance, level.as_bytes(), &numbers, &frame]))
+    };
+    let seal = db.query_row(select, [], seal).unwrap();
+    assert_eq!(db.execute("UPDATE frame SET received = received - ?1, seal = ?2", (step, seal)).unwrap(), 1);
+    let seal = |row: &rusqlite::Row<'_>| {
+        let (boot, uptime, time): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(zibrato_disk::seal(&[boot.as_bytes(), &uptime.to_le_bytes(), &(time - step).to_le_bytes()]))
+    };
+    let seal = db.query_row("SELECT boot, uptime, time FROM clock", [], seal).unwrap();
+    assert_eq!(db.execute("UPDATE clock SET time = time - ?1, seal = ?2", (step, seal)).unwrap(), 1);
+}
+
 /// A broker that is started again must not take the machine's clock's word for how long it was away.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
@@ -169,11 +190,7 @@ async fn a_clock_that_was_set_meanwhile_does_not_change_how_long_a_frame_was_hel
         assert!(matches!(receive(&dealer).await, Message::Ack { .. }));
         assert!(program.end("-KILL").code().is_none());
         // As if it had been written by a clock that was then set by so much.
-        let db = rusqlite::Connection::open(state.path().join("broker.sqlite")).unwrap();
-        for column in ["frame SET received = received", "clock SET time = time"] {
-            assert_eq!(db.execute(&format!("UPDATE {column} - ?1"), [step]).unwrap(), 1, "{column}");
-        }
-        drop(db);
+        set_back(state.path(), step);
         let program = Program::start(state.path());
         let dealer = connected(SocketType::Dealer, &program.addresses.ask).await;
         let (kept, _) = ask(&dealer, &["info"], None).await;

@@ -22,18 +22,24 @@ pub struct Aside {
     pub removed: Vec<PathBuf>,
 }
 
-/// Renames a damaged database, with its `-wal` and `-shm`, to `NAME.damaged-YYYYMMDDTHHMMSS` (UTC), and never onto
-/// an earlier one.
+/// Puts a new database, that is complete and in one file, in the place of a damaged one, which is renamed, with its `-wal`
+/// and `-shm`, to `NAME.damaged-YYYYMMDDTHHMMSS` (UTC), and never onto an earlier one. `None` where there was none any more.
+///
+/// A process that is killed meanwhile leaves the damaged one as it was, or what [`finish_replacing`] completes.
 ///
 /// # Errors
 /// When the file cannot be renamed, or an old one cannot be removed.
-pub fn move_aside(database: &Path, now: SystemTime) -> io::Result<Aside> {
+pub fn replace(database: &Path, new: &Path, now: SystemTime) -> io::Result<Option<Aside>> {
     let path = free(database, &stamp(now));
-    // What belongs to it goes first: a new database must never meet the log of another one.
-    for companion in COMPANIONS {
-        rename(&with_suffix(database, companion), &with_suffix(&path, companion))?;
-    }
+    let was_there = database.exists();
+    // It goes first: without its log it would be taken for an older one that is sound. Nothing is in its place until the log is
+    // gone, too, because a new database must never meet the log of another one.
     rename(database, &path)?;
+    companions_aside(database, &path)?;
+    put_in_place(new, database)?;
+    if !was_there {
+        return Ok(None);
+    }
     let mut earlier = damaged(database)?;
     earlier.sort();
     let removed: Vec<PathBuf> = earlier.iter().take(earlier.len().saturating_sub(KEPT)).cloned().collect();
@@ -43,7 +49,44 @@ pub fn move_aside(database: &Path, now: SystemTime) -> io::Result<Aside> {
         }
         remove(file)?;
     }
-    Ok(Aside { path, removed })
+    Ok(Some(Aside { path, removed }))
+}
+
+/// Goes on where a process ended in [`replace`], or before: then what it was about to put in place is removed.
+///
+/// # Errors
+/// When a file cannot be renamed or removed.
+pub fn finish_replacing(database: &Path, new: &Path, now: SystemTime) -> io::Result<()> {
+    if new.exists() && !database.exists() {
+        // The damaged one is aside, and what belongs to it may still be here.
+        let mut aside = damaged(database)?;
+        aside.sort();
+        let path = aside.pop().filter(|path| COMPANIONS.iter().all(|of| !with_suffix(path, of).exists()));
+        companions_aside(database, &path.unwrap_or_else(|| free(database, &stamp(now))))?;
+        return put_in_place(new, database);
+    }
+    for path in [new.to_path_buf(), with_suffix(new, "-wal"), with_suffix(new, "-shm")] {
+        remove(&path)?;
+    }
+    Ok(())
+}
+
+fn companions_aside(database: &Path, path: &Path) -> io::Result<()> {
+    for companion in COMPANIONS {
+        rename(&with_suffix(database, companion), &with_suffix(path, companion))?;
+    }
+    Ok(())
+}
+
+fn put_in_place(new: &Path, database: &Path) -> io::Result<()> {
+    std::fs::rename(new, database)?;
+    // What is settled into the new one from now on must not be forgotten because a power cut brings the old one back.
+    #[cfg(unix)]
+    if let Some(directory) = database.parent() {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        std::fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// A name that is not taken.
@@ -109,14 +152,16 @@ mod tests {
     #[test]
     fn nothing_is_overwritten_and_the_oldest_go() {
         let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("a.db");
+        let (database, new) = (directory.path().join("a.db"), directory.path().join("a.db.new"));
         let mut aside = Vec::new();
         for number in 0..7 {
             std::fs::write(&database, format!("{number}")).unwrap();
             std::fs::write(with_suffix(&database, "-wal"), format!("{number}")).unwrap();
+            std::fs::write(&new, "new").unwrap();
             // Two in one second.
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + number / 2);
-            aside.push(move_aside(&database, now).unwrap());
+            aside.push(replace(&database, &new, now).unwrap().unwrap());
+            assert_eq!(std::fs::read_to_string(&database).unwrap(), "new");
         }
         let name = |number: usize| aside[number].path.file_name().unwrap().to_str().unwrap().to_string();
         assert_eq!(name(0), "a.db.damaged-20010909T014640");
@@ -128,6 +173,43 @@ mod tests {
             let log = with_suffix(&aside.path, "-wal");
             assert_eq!(std::fs::read_to_string(log).unwrap(), number.to_string());
         }
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 10);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 11);
+    }
+
+    /// What is in place, of the database and of its log.
+    fn in_place(database: &Path) -> (Option<String>, Option<String>) {
+        let read = |path: &Path| std::fs::read_to_string(path).ok();
+        (read(database), read(&with_suffix(database, "-wal")))
+    }
+
+    #[test]
+    fn whenever_it_is_killed_the_damaged_one_is_never_believed_without_its_log() {
+        let old = |name: &str| Some(format!("old {name}"));
+        // How many of the renames were done: of the database, of its log, of the new one.
+        for done in 0..=3 {
+            let directory = tempfile::tempdir().unwrap();
+            let at = |name: &str| directory.path().join(name);
+            let (database, new) = (at("a.db"), at("a.db.new"));
+            for name in ["a.db", "a.db-wal"] {
+                std::fs::write(at(name), format!("old {name}")).unwrap();
+            }
+            std::fs::write(&new, "new").unwrap();
+            let aside = "a.db.damaged-20010909T014640";
+            let steps = [
+                ("a.db", aside.to_string()),
+                ("a.db-wal", format!("{aside}-wal")),
+                ("a.db.new", "a.db".into()),
+            ];
+            for (from, to) in &steps[..done] {
+                std::fs::rename(at(from), at(to)).unwrap();
+            }
+            finish_replacing(&database, &new, SystemTime::UNIX_EPOCH).unwrap();
+            assert!(!new.exists());
+            let wanted = if done == 0 { (old("a.db"), old("a.db-wal")) } else { (Some("new".into()), None) };
+            assert_eq!(in_place(&database), wanted, "{done}");
+            if done > 0 {
+                assert_eq!(in_place(&at(aside)), (old("a.db"), old("a.db-wal")), "{done}");
+            }
+        }
     }
 }

@@ -6,13 +6,17 @@
 mod aside;
 mod damage;
 mod header;
+mod progress;
 mod rescue;
+mod seal;
 mod wal;
 
-pub use aside::{Aside, move_aside};
+pub use aside::{Aside, finish_replacing, replace};
 pub use damage::{corrupt, is_damage};
 pub use header::{Header, header};
+pub use progress::Progress;
 pub use rescue::{open_read_only, rescue};
+pub use seal::seal;
 pub use wal::{Wal, check_wal};
 
 use std::ffi::OsString;

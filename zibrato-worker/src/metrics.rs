@@ -51,7 +51,7 @@ pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.worker.settlements", "Times of settling that wrote something"),
     ("zibrato.worker.started", "When the worker started, in seconds since 1970"),
     ("zibrato.worker.state.batches.lost", "Batches lost with a damaged state, as far as could be read"),
-    ("zibrato.worker.state.damaged", "Times at which the state was damaged, moved aside and begun anew"),
+    ("zibrato.worker.state.damaged", "Times at which something of the state was damaged and set aside"),
     ("zibrato.worker.state.failing", "Whether the state directory cannot be used at present"),
     ("zibrato.worker.state.failures", "Times at which the state directory could not be used"),
     (

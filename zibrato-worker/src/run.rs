@@ -221,6 +221,8 @@ async fn run_in<B: Backend>(
         held: VecDeque::new(),
         held_bytes: 0,
         began: Instant::now(),
+        begun_anew: 0,
+        batches_lost: 0,
         opening,
     };
     ready();
@@ -234,8 +236,9 @@ async fn run_in<B: Backend>(
         }
         match result {
             Err(Error::Database { why, .. })
-                if zibrato_disk::is_damage(&why) && worker.status.figures().state_damaged < DAMAGES =>
+                if zibrato_disk::is_damage(&why) && worker.begun_anew < DAMAGES =>
             {
+                worker.begun_anew += 1;
                 worker.begin_anew(why.to_string().replace('\n', " ")).await?;
             }
             ended => break ended,
@@ -276,6 +279,9 @@ impl Opening {
 }
 
 fn count_damage(status: &Status, state: &State) {
+    if state.lacks_batches() {
+        status.state_damaged(1);
+    }
     if let Some(damage) = state.damage() {
         status.state_damaged(1);
         status.state_instances_lost(damage.instances_lost);
@@ -310,6 +316,10 @@ struct Work<B> {
     held: VecDeque<Held>,
     held_bytes: usize,
     began: Instant,
+    /// How often the state was damaged while it was used, and begun anew.
+    begun_anew: u64,
+    /// How many batches of the present state were lost, as far as is told.
+    batches_lost: u64,
     opening: Opening,
 }
 
@@ -436,7 +446,7 @@ impl<B: Backend> Work<B> {
         let [disk, senders_disk] = Disk::two(&self.status, &self.disk.failing);
         let sender = Sender::new(self.backend.clone(), settler.state().clone(), self.status.clone());
         self.sending = Sending::start(sender.with_tracing(tracing), senders_disk, self.sends.clone());
-        (self.settler, self.disk) = (Some(settler), disk);
+        (self.settler, self.disk, self.batches_lost) = (Some(settler), disk, 0);
         self.asking.anew();
         Ok(())
     }
@@ -659,6 +669,13 @@ impl<B: Backend> Work<B> {
 
     /// What the worker knows of itself, for its admin port and for brokers.
     fn tell(&mut self) {
+        if let Some(settler) = &self.settler {
+            let lost = settler.state().batches_lost();
+            let more = usize::try_from(lost - self.batches_lost).unwrap_or(0);
+            self.status.state_damaged(more);
+            self.status.state_batches_lost(more);
+            self.batches_lost = lost;
+        }
         if let (Some(own), Some(settler)) = (&self.own, &self.settler) {
             let told = own::Told {
                 status: &self.status,

@@ -86,7 +86,7 @@ status! {
     asks_refused,
     /// Frames of levels that were not asked for.
     other_levels,
-    /// Times at which the state was damaged, moved aside and begun anew.
+    /// Times at which the state was damaged: moved aside and begun anew, a batch set aside, or batches missing.
     state_damaged,
     /// Instances of which the settled totals were lost by that, as far as could be read.
     state_instances_lost,

@@ -129,3 +129,26 @@ fn all_shards_of_the_backend_must_be_given() {
     let error = reshard(&[&paths[0], &shards.directory.path().join("none")], &[&new], &shards.backend);
     assert!(matches!(error, Err(Error::BadState { .. })));
 }
+
+#[test]
+fn what_is_damaged_is_not_moved() {
+    for sql in [
+        "UPDATE origin SET sequence = sequence + 1",
+        "UPDATE settled SET sequence = sequence + 1 WHERE key = (SELECT min(key) FROM settled)",
+        "UPDATE outbox SET time = time + 1",
+    ] {
+        let shards = Shards { directory: tempfile::tempdir().unwrap(), backend: Memory::new() };
+        let backend = shards.backend.clone();
+        let mut workers = shards.open(2, NOW);
+        merge_all(&mut workers, &frame(1, SECOND), NOW + SECOND, &backend);
+        for (settler, _) in &mut workers {
+            settler.settle(&backend, NOW + SECOND, false).unwrap();
+        }
+        drop(workers);
+        let db = rusqlite::Connection::open(shards.paths(2)[0].join("state.db")).unwrap();
+        assert_eq!(db.execute(sql, []).unwrap(), 1, "{sql}");
+        drop(db);
+        let error = shards.reshard(2, 1).unwrap_err().to_string();
+        assert!(error.contains("is not what was written; run its worker once"), "{sql}: {error}");
+    }
+}

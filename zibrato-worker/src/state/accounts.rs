@@ -9,10 +9,12 @@
 //! Of datapoints, `merged` ones are gone as well: unsent batches were made one. Of a backend that is told totals only
 //! datapoints are counted after `happened`, because totals do not add up.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::{Connection, OptionalExtension, params};
+use zibrato_disk::seal;
 
 use super::State;
-use super::seal::seal;
 use crate::account::Amount;
 use crate::error::Error;
 
@@ -42,6 +44,28 @@ macro_rules! accounts {
         impl Accounts {
             pub(super) fn read(db: &Connection) -> rusqlite::Result<Accounts> {
                 Ok(Accounts { $($name: get(db, Account::$account)?,)* })
+            }
+
+            /// The accounts, and the names of those that are not what was written.
+            pub(super) fn read_any(db: &Connection) -> rusqlite::Result<(Accounts, Vec<&'static str>)> {
+                let (mut all, mut wrong) = (Accounts::default(), Vec::new());
+                $(match get(db, Account::$account) {
+                    Ok(amount) => all.$name = amount,
+                    Err(why) if zibrato_disk::is_damage(&why) => wrong.push(stringify!($name)),
+                    Err(why) => return Err(why),
+                })*
+                Ok((all, wrong))
+            }
+
+            /// The accounts that are what was written, and the one that is not; `None` where more are not.
+            fn read_but_one(db: &Connection) -> Option<(Accounts, Option<Account>)> {
+                let mut missing = Vec::new();
+                let mut read = |account| get(db, account).unwrap_or_else(|_| {
+                    missing.push(account);
+                    Amount::default()
+                });
+                let accounts = Accounts { $($name: read(Account::$account),)* };
+                (missing.len() < 2).then(|| (accounts, missing.pop()))
             }
 
             pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
@@ -82,6 +106,52 @@ impl Accounts {
     /// What must be waiting.
     pub fn waiting(&self) -> Amount {
         self.settled.minus(self.accepted).minus(self.refused).minus(self.merged).minus(self.lost)
+    }
+}
+
+/// The accounts of a damaged database.
+pub(super) struct Rescued {
+    accounts: Accounts,
+    /// The one that is not what was written.
+    missing: Option<Account>,
+}
+
+impl Rescued {
+    /// All of them, but one at most, which follows from the others.
+    pub(super) fn read(db: &Connection) -> Option<Rescued> {
+        Accounts::read_but_one(db).map(|(accounts, missing)| Rescued { accounts, missing })
+    }
+
+    /// What all settled totals must add up to, if that is known.
+    pub(super) fn rows(&self) -> Option<Amount> {
+        (self.missing != Some(Account::Rows)).then_some(self.accounts.rows)
+    }
+
+    fn is_waiting_known(&self) -> bool {
+        use Account::{Accepted, Lost, Merged, Refused, Settled};
+        !matches!(self.missing, Some(Settled | Accepted | Refused | Merged | Lost))
+    }
+
+    /// Whether nothing speaks against this being all that waits.
+    pub(super) fn agree(&self, waiting: Amount) -> bool {
+        !self.is_waiting_known() || self.accounts.waiting().is_equal(waiting)
+    }
+
+    /// The accounts, of which so much waits.
+    pub(super) fn completed(self, waiting: Amount) -> Accounts {
+        let mut all = self.accounts;
+        let more = all.waiting().minus(waiting);
+        match self.missing {
+            Some(Account::Settled) => all.settled = all.settled.minus(more),
+            Some(Account::Accepted) => all.accepted = more,
+            Some(Account::Refused) => all.refused = more,
+            Some(Account::Merged) => all.merged = more,
+            Some(Account::Lost) => all.lost = more,
+            Some(Account::Happened) => all.happened = all.left_out.plus(all.settled).sums(),
+            Some(Account::LeftOut) => all.left_out = all.happened.minus(all.settled).sums(),
+            Some(Account::Rows | Account::Baseline) | None => {}
+        }
+        all
     }
 }
 
@@ -145,6 +215,7 @@ impl State {
         let read = || Ok((Accounts::read(&db)?.waiting(), waiting(&db)?));
         let (expected, found) = read().map_err(self.failed("read"))?;
         if !expected.is_equal(found) {
+            self.0.lacks_batches.store(true, Ordering::Relaxed);
             tracing::error!(
                 database = %self.0.database.display(), ?expected, ?found,
                 "the outbox is not what was settled less what was accepted or refused; `zibrato audit` tells more"

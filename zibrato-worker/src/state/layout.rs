@@ -5,19 +5,20 @@ use zibrato_core::frame::decode_state;
 
 use super::accounts::{self, Accounts};
 use super::codec::{decode_key, decode_measurements};
-use super::seal::{OriginSeal, OutboxSeal, settled_seal, total_seal};
+use super::seal::{OriginSeal, OutboxSeal, second_batch_seal, settled_seal, total_seal};
+use super::settled::{read_since, write_since};
 use super::{meta, set_meta};
 use crate::account::Amount;
 
 /// Says that a file is Zibrato's: "Zibr".
 pub(super) const APPLICATION: u32 = 0x5a69_6272;
 /// The version of the layout below. Samples of each are in `tests/states`.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 const SCHEMA: &str = "
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value, seal INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
     -- Since when each level has been listened to; NULL for one that was excluded.
-    CREATE TABLE since (level TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;
+    CREATE TABLE since (level TEXT PRIMARY KEY, at INTEGER, seal INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
     -- Whose totals have been settled, how many of its sets were missed, and what its settled totals add up to.
     CREATE TABLE origin (
         id INTEGER PRIMARY KEY, instance BLOB NOT NULL, level TEXT NOT NULL,
@@ -64,6 +65,12 @@ const SECOND: &str = "
     CREATE TABLE account (name TEXT PRIMARY KEY, amount BLOB NOT NULL, seal INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
+/// What version 3 has more than version 2: seals over all that is noted, and over how often a batch was attempted.
+const THIRD: &str = "
+    ALTER TABLE meta ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE since ADD COLUMN seal INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Sets a connection up, and makes the tables of a database that has none.
 pub(super) fn set_up(db: &Connection, new: bool) -> rusqlite::Result<()> {
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
@@ -83,8 +90,14 @@ pub(super) fn set_up(db: &Connection, new: bool) -> rusqlite::Result<()> {
     if check == "ok" { Ok(()) } else { Err(zibrato_disk::corrupt(check.replace('\n', " "))) }
 }
 
-/// Checks that the tables are those that were made: SQLite has their definition as text, and believes it.
+/// Checks that the tables are those that were made: SQLite has their definition as text, and believes it. And that all that is
+/// noted is what was written: what has another name than it had would not be missed.
 pub(super) fn check_schema(db: &Connection) -> rusqlite::Result<()> {
+    let names: Vec<String> =
+        db.prepare("SELECT name FROM meta")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for name in names {
+        meta::<rusqlite::types::Value>(db, &name)?;
+    }
     match meta::<u32>(db, "schema")? {
         Some(sealed) if sealed == schema(db)? => Ok(()),
         _ => Err(zibrato_disk::corrupt("its tables are not those that were made")),
@@ -105,11 +118,48 @@ pub(super) fn migrate(db: &mut Connection, from: u32) -> rusqlite::Result<()> {
         return Ok(());
     }
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    tx.execute_batch(SECOND)?;
-    seal_all(&tx)?;
+    if from < 2 {
+        tx.execute_batch(SECOND)?;
+    }
+    tx.execute_batch(THIRD)?;
+    seal_notes(&tx)?;
+    if from < 2 {
+        seal_all(&tx)?
+    } else {
+        seal_attempts(&tx)?
+    }
     set_meta(&tx, "schema", schema(&tx)?)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()
+}
+
+/// Seals what is noted, which had no seals before version 3.
+fn seal_notes(tx: &Connection) -> rusqlite::Result<()> {
+    let notes: Vec<(String, rusqlite::types::Value)> = tx
+        .prepare("SELECT name, value FROM meta")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    notes.into_iter().try_for_each(|(name, value)| set_meta(tx, &name, value))?;
+    read_since(tx)?.into_iter().try_for_each(|(level, at, _)| write_since(tx, &level, at))
+}
+
+/// Seals how often batches were attempted together with them, of those that are what was written.
+fn seal_attempts(tx: &Connection) -> rusqlite::Result<()> {
+    let batches: Vec<(i64, Vec<u8>, u32)> = tx
+        .prepare("SELECT id, amount, seal FROM outbox")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, amount, sealed) in batches {
+        let batch = OutboxSeal::read(tx, id)?;
+        let seal = if second_batch_seal(&batch.numbers, &batch.measurements, &amount) == sealed {
+            batch.seal(&amount)
+        } else {
+            // What was damaged before is damaged still.
+            !batch.seal(&amount)
+        };
+        tx.prepare_cached("UPDATE outbox SET seal = ? WHERE id = ?")?.execute(params![seal, id])?;
+    }
+    Ok(())
 }
 
 /// Seals rows of before there were seals, counts what is in them, and begins accounts with it.

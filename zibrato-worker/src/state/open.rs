@@ -1,17 +1,16 @@
 //! Opening a state directory: whatever is in the way of believing it is found, told and moved aside.
 
-use std::fs::{File, TryLockError};
-use std::io::Write as _;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use rusqlite::Connection;
-use zibrato_disk::{Header, Wal};
+use zibrato_disk::{Header, Progress, Wal};
 
 use super::layout::{self, APPLICATION, VERSION};
 use super::salvage::{self, Damage};
-use super::{Inner, State, accounts};
+use super::{Inner, State, accounts, file_id, meta};
 use crate::error::Error;
 use crate::shard::Shard;
 
@@ -104,45 +103,66 @@ impl State {
 
     fn open_whatever(directory: &Path, shard: Shard, damage: Option<String>) -> Result<State, Error> {
         std::fs::create_dir_all(directory).map_err(Error::file("make the directory", directory))?;
-        let lock = lock(directory)?;
+        let lock = directory.join("lock");
+        let progress = Progress::open(&lock).map_err(Error::file("lock", &lock))?;
+        let progress = progress.ok_or_else(|| Error::InUse { path: directory.into() })?;
         let database = directory.join(DATABASE);
-        let used = lock.metadata().is_ok_and(|lock| lock.len() > 0);
-        salvage::finish(&database)?;
+        let known = Known { used: progress.is_used(), written: progress.noted().unwrap_or(0) };
+        let new = salvage::new_of(&database);
+        zibrato_disk::finish_replacing(&database, &new, SystemTime::now())
+            .map_err(Error::file("put in place", &new))?;
         let opened = match damage {
-            None => sound(&database, used),
+            None => sound(&database, known),
             Some(why) => Err(Unsound::Damaged(why)),
         };
         let (connection, damage) = match opened {
             Ok(connection) => (connection, None),
             Err(Unsound::Failed(why)) => return Err(why),
-            Err(Unsound::Damaged(why)) => begin_anew(&database, why, false)?,
-            Err(Unsound::Stale(why)) => begin_anew(&database, why, true)?,
+            Err(Unsound::Damaged(why)) => begin_anew(&database, why, known, false)?,
+            Err(Unsound::Stale(why)) => begin_anew(&database, why, known, true)?,
         };
-        if !used {
-            // Without it, only a database that vanishes later would not be missed.
-            let _ = (&lock).write_all(b"state.db\n");
-        }
         let failed = |why| Error::Database { doing: "read", path: database.clone(), why };
         let cumulative = AtomicBool::new(accounts::is_cumulative(&connection).map_err(failed)?);
+        let written = meta::<u64>(&connection, "written").map_err(failed)?.unwrap_or(0);
+        // Without it, a database that vanishes later would not be missed.
+        progress.note(written);
         Ok(State(Arc::new(Inner {
             connection: Mutex::new(connection),
             directory: directory.to_path_buf(),
-            database,
             shard,
             cumulative,
             damage,
-            _lock: Some(lock),
+            lacks_batches: AtomicBool::new(false),
+            batches_lost: AtomicU64::new(0),
+            written: AtomicU64::new(written),
+            progress: Some(progress),
+            file: file_id(&database),
+            database,
         })))
     }
 }
 
-fn begin_anew(database: &Path, why: String, stale: bool) -> Result<(Connection, Option<Damage>), Error> {
-    let damage = salvage::replace(database, why, stale)?;
+/// What the file beside the database knows of it.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Whether there was one.
+    used: bool,
+    /// The number of its last transaction, or of an earlier one.
+    written: u64,
+}
+
+fn begin_anew(
+    database: &Path,
+    why: String,
+    known: Known,
+    stale: bool,
+) -> Result<(Connection, Option<Damage>), Error> {
+    let damage = salvage::replace(database, why, known.written, stale)?;
     tracing::error!("{damage}");
     for file in &damage.removed {
         tracing::warn!(file = %file.display(), "removed the oldest damaged state: five are kept");
     }
-    let connection = match sound(database, false) {
+    let connection = match sound(database, known) {
         Ok(connection) => connection,
         Err(Unsound::Failed(why)) => return Err(why),
         Err(Unsound::Damaged(why) | Unsound::Stale(why)) => {
@@ -156,7 +176,8 @@ fn begin_anew(database: &Path, why: String, stale: bool) -> Result<(Connection, 
 }
 
 /// Opens a database, or makes one, if nothing speaks against it.
-fn sound(path: &Path, used: bool) -> Result<Connection, Unsound> {
+fn sound(path: &Path, known: Known) -> Result<Connection, Unsound> {
+    let used = known.used;
     let damaged = |why: &str| Err(Unsound::Damaged(why.to_string()));
     let read = |doing| Error::file(doing, path);
     match zibrato_disk::header(path).map_err(read("read"))? {
@@ -178,10 +199,10 @@ fn sound(path: &Path, used: bool) -> Result<Connection, Unsound> {
     if zibrato_disk::check_wal(path).map_err(read("read the log of"))? == Wal::Damaged {
         return Err(Unsound::Stale("its write-ahead log is damaged in the middle".into()));
     }
-    prepare(path, used)
+    prepare(path, known)
 }
 
-fn prepare(path: &Path, used: bool) -> Result<Connection, Unsound> {
+fn prepare(path: &Path, known: Known) -> Result<Connection, Unsound> {
     let failed = |why| Error::Database { doing: "open", path: path.into(), why };
     let mut db = Connection::open(path).map_err(failed)?;
     let read = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0)).map_err(failed);
@@ -189,7 +210,7 @@ fn prepare(path: &Path, used: bool) -> Result<Connection, Unsound> {
     let tables: i64 =
         db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     let new = tables == 0 && version == 0;
-    if new && used {
+    if new && known.used {
         return Err(Unsound::Damaged("nothing is in it".into()));
     }
     if !new && (application != APPLICATION || version == 0) {
@@ -201,16 +222,12 @@ fn prepare(path: &Path, used: bool) -> Result<Connection, Unsound> {
         tracing::info!(database = %path.display(), from = version, to = VERSION, "brought the state's layout up to date");
     }
     layout::check_schema(&db).map_err(failed)?;
-    Ok(db)
-}
-
-fn lock(directory: &Path) -> Result<File, Error> {
-    let path = directory.join("lock");
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(Error::file("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: directory.into() }),
-        Err(TryLockError::Error(why)) => Err(Error::File { doing: "lock", path, why }),
+    let written = meta::<u64>(&db, "written").map_err(failed)?.unwrap_or(0);
+    if written < known.written {
+        return Err(Unsound::Stale(format!(
+            "it is as it was {} transactions ago: its write-ahead log is gone or was cut off, or it is an older copy",
+            known.written - written
+        )));
     }
+    Ok(db)
 }

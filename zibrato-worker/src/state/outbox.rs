@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::accounts::{self, Account, Accounts};
 use super::codec::{decode_measurements, encode_measurements};
@@ -43,7 +43,7 @@ impl State {
                 }
                 tx.execute("DELETE FROM total", [])?;
             }
-            set_meta(tx, "temporality", wanted).map(|()| None)
+            set_meta(tx, "temporality", wanted.to_string()).map(|()| None)
         })?;
         let Some((found, waiting)) = refused else {
             self.0.cumulative.store(temporality == Temporality::Cumulative, Ordering::Relaxed);
@@ -92,26 +92,34 @@ impl State {
             delete(tx, small(id))?;
             // What was in it is what is missing now; its own word for that may be damaged, too.
             let lost = Accounts::read(tx)?.waiting().minus(accounts::waiting(tx)?);
-            accounts::add(tx, Account::Lost, lost)
-        })
+            accounts::add(tx, Account::Lost, lost)?;
+            let how = format!("batch {id} was damaged and set aside in {}: {why}", path.display());
+            super::note_damage(tx, &how)
+        })?;
+        self.0.batches_lost.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn mark_oldest(&self) -> Result<Option<Marked>, Error> {
         self.transaction("write", |tx| {
-            tx.prepare_cached(
-                "UPDATE outbox SET attempts = attempts + 1 WHERE id = (SELECT min(id) FROM outbox)
-                 RETURNING id, begin, time, attempts, measurements, amount, seal",
-            )?
-            .query_row([], |row| {
-                let numbers: [i64; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
-                let number = |number: i64| u64::try_from(number).unwrap_or(0);
-                let [id, from, time] = numbers.map(number);
-                let batch = Batch { id, from, time, measurements: Vec::new() };
-                let (bytes, amount): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
-                let sealed = batch_seal(numbers, &bytes, &amount) == row.get::<_, u32>(6)?;
-                Ok(Marked { batch, number: row.get(3)?, bytes, sealed })
-            })
-            .optional()
+            let oldest = tx
+                .prepare_cached(
+                    "SELECT id, begin, time, attempts, measurements, amount, seal FROM outbox ORDER BY id LIMIT 1",
+                )?
+                .query_row([], Stored::read)
+                .optional()?;
+            let Some(Stored { numbers: [id, begin, time, attempts], bytes, amount, sealed }) = oldest else {
+                return Ok(None);
+            };
+            let number = attempts.saturating_add(1);
+            // One that is damaged stays so.
+            if sealed {
+                let seal = batch_seal([id, begin, time, number], &bytes, &amount);
+                tx.prepare_cached("UPDATE outbox SET attempts = ?, seal = ? WHERE id = ?")?
+                    .execute(params![number, seal, id])?;
+            }
+            let batch = batch_of([id, begin, time, number]);
+            Ok(Some(Marked { batch, number: u64::try_from(number).unwrap_or(1), bytes, sealed }))
         })
     }
 
@@ -153,8 +161,12 @@ impl State {
     /// Makes one period of all batches that were never attempted, so that there are fewer; they are newer than
     /// all that were. True if anything was merged.
     pub(crate) fn merge_unsent(&self, batch_size: usize, temporality: Temporality) -> Result<bool, Error> {
+        for (id, bytes, why) in self.damaged_unsent()? {
+            self.set_aside(id, &bytes, &why)?;
+        }
         self.transaction_with("write", |tx| {
-            let batches = read_unsent(tx)?;
+            let batches: Vec<(Batch, Vec<u8>)> =
+                read_unsent(tx)?.into_iter().map(|stored| (batch_of(stored.numbers), stored.bytes)).collect();
             let times: std::collections::BTreeSet<u64> =
                 batches.iter().map(|(batch, _)| batch.time).collect();
             if times.len() < 2 {
@@ -164,8 +176,7 @@ impl State {
             for (_, bytes) in &batches {
                 match decode_measurements(bytes) {
                     Ok(measurements) => all.extend(measurements),
-                    // It is set aside when its turn comes.
-                    Err(_) => return Ok(Ok(false)),
+                    Err(why) => return Ok(Err(why)),
                 }
             }
             let chunks = aggregate::chunks(aggregate::merge(all, temporality), batch_size);
@@ -192,10 +203,24 @@ impl State {
                     Err(why) => return Ok(Err(why)),
                 };
                 let amount = Amount::all(chunk, cumulative);
-                insert_batch(tx, [small(*id), small(begin), small(time)], 0, &bytes, amount)?;
+                insert_batch(tx, [small(*id), small(begin), small(time), 0], &bytes, amount)?;
             }
             Ok(Ok(true))
         })
+    }
+
+    /// Batches that were never attempted and cannot be read; what was in them must not go into others.
+    fn damaged_unsent(&self) -> Result<Vec<(u64, Vec<u8>, String)>, Error> {
+        let stored = read_unsent(&self.lock()).map_err(self.failed("read"))?;
+        let damaged = stored.into_iter().filter_map(|stored| {
+            let id = batch_of(stored.numbers).id;
+            match decode_measurements(&stored.bytes) {
+                Ok(_) if stored.sealed => None,
+                Ok(_) => Some((id, stored.bytes, "it is not what was written".into())),
+                Err(why) => Some((id, stored.bytes, why)),
+            }
+        });
+        Ok(damaged.collect())
     }
 
     /// A transaction that can also fail for what it has read; then it changes nothing.
@@ -228,12 +253,39 @@ struct Marked {
     sealed: bool,
 }
 
-/// Id, beginning and time of a batch, and what is in it.
-fn find(tx: &Connection, id: i64) -> rusqlite::Result<Option<([i64; 3], Amount)>> {
-    tx.prepare_cached("SELECT id, begin, time, amount FROM outbox WHERE id = ?")?
+/// A batch as it is written.
+struct Stored {
+    /// Id, beginning, time and how often it was attempted.
+    numbers: [i64; 4],
+    bytes: Vec<u8>,
+    amount: Vec<u8>,
+    /// Whether it is what was written.
+    sealed: bool,
+}
+
+impl Stored {
+    /// Of a row with id, begin, time, attempts, measurements, amount and seal.
+    fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+        let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+        let (bytes, amount): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
+        let sealed = batch_seal(numbers, &bytes, &amount) == row.get::<_, u32>(6)?;
+        Ok(Stored { numbers, bytes, amount, sealed })
+    }
+}
+
+/// The batch of this id, beginning and time, without what is in it.
+fn batch_of(numbers: [i64; 4]) -> Batch {
+    let [id, from, time, _] = numbers.map(|number| u64::try_from(number).unwrap_or(0));
+    Batch { id, from, time, measurements: Vec::new() }
+}
+
+/// Id, beginning and time of a batch, how often it was attempted, and what is in it.
+fn find(tx: &Connection, id: i64) -> rusqlite::Result<Option<([i64; 4], Amount)>> {
+    tx.prepare_cached("SELECT id, begin, time, attempts, amount FROM outbox WHERE id = ?")?
         .query_row([id], |row| {
-            let amount: Vec<u8> = row.get(3)?;
-            Ok(([row.get(0)?, row.get(1)?, row.get(2)?], Amount::decode(&amount).unwrap_or_default()))
+            let amount: Vec<u8> = row.get(4)?;
+            let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+            Ok((numbers, Amount::decode(&amount).unwrap_or_default()))
         })
         .optional()
 }
@@ -245,14 +297,12 @@ fn delete(tx: &Connection, id: i64) -> rusqlite::Result<Amount> {
     Ok(found.map_or(Amount::default(), |(_, amount)| amount))
 }
 
-fn read_unsent(tx: &Connection) -> rusqlite::Result<Vec<(Batch, Vec<u8>)>> {
-    let mut read =
-        tx.prepare_cached("SELECT id, begin, time, measurements FROM outbox WHERE attempts = 0 ORDER BY id")?;
-    let batches = read.query_map([], |row| {
-        let batch = Batch { id: row.get(0)?, from: row.get(1)?, time: row.get(2)?, measurements: Vec::new() };
-        Ok((batch, row.get(3)?))
-    })?;
-    batches.collect()
+fn read_unsent(tx: &Connection) -> rusqlite::Result<Vec<Stored>> {
+    tx.prepare_cached(
+        "SELECT id, begin, time, attempts, measurements, amount, seal FROM outbox WHERE attempts = 0 ORDER BY id",
+    )?
+    .query_map([], Stored::read)?
+    .collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use zibrato_core::frame::InstanceId;
 use zibrato_core::ledger::{Horizon, Sequences, Slacks};
 
 use super::codec::{decode_key, decode_numbers, encode_numbers};
-use super::settled::{StoredRow, next_id, write_horizon};
+use super::seal::{OriginSeal, batch_seal};
+use super::settled::{SealedRow, StoredRow, next_id, read_rows, write_horizon, write_since};
 use super::totals::StoredTotal;
 use super::{State, layout, meta, set_meta, small};
 use crate::backend::Backend;
@@ -40,6 +41,9 @@ struct Everything {
     since: zibrato_core::ledger::Since,
     horizon: Option<Horizon>,
     ran: u64,
+    /// The newest time on a ledger's clock.
+    clock: u64,
+    anew: Option<u64>,
     last_time: Option<u64>,
     temporality: Option<String>,
     /// Time and index of the old shard, and what is in the outbox.
@@ -157,6 +161,8 @@ fn gather<B: Backend>(old: &[State], backend: &B, count: usize) -> Result<Everyt
         all.since.merge(&outline.since);
         all.horizon = Horizon::latest(all.horizon, outline.horizon);
         all.ran = all.ran.max(outline.ran);
+        all.clock = all.clock.max(state.newest_time()?);
+        all.anew = all.anew.max(state.anew()?);
         all.last_time = all.last_time.max(state.last_time()?);
         let temporality = meta(&state.lock(), "temporality").map_err(state.failed("read"))?;
         all.temporality = all.temporality.take().or(temporality);
@@ -165,6 +171,9 @@ fn gather<B: Backend>(old: &[State], backend: &B, count: usize) -> Result<Everyt
         let ran = state.outline()?.ran;
         let (origins, batches) = state.read_all().map_err(state.failed("read"))?;
         let totals = StoredTotal::read_all(&state.lock()).map_err(state.failed("read"))?;
+        if totals.iter().any(|total| !total.sealed) {
+            return Err(state.damaged("the total of a series is not what was written"));
+        }
         // As long ago as it was, on the clock of all.
         let heard = |total: &StoredTotal| all.ran.saturating_sub(ran.saturating_sub(total.heard));
         all.totals.extend(totals.into_iter().map(|total| StoredTotal { heard: heard(&total), ..total }));
@@ -223,18 +232,20 @@ fn check_settled(all: &Everything, old: &[State]) -> Result<(), Error> {
 fn write(state: &State, index: usize, count: usize, all: &Everything, backend: &str) -> Result<(), Error> {
     state.transaction("write", |tx| {
         tx.execute_batch("DELETE FROM settled; DELETE FROM origin; DELETE FROM outbox; DELETE FROM since; DELETE FROM meta WHERE name != 'schema'; DELETE FROM total; DELETE FROM account;")?;
-        set_meta(tx, "backend", backend)?;
-        set_meta(tx, "shard", PREPARING)?;
+        set_meta(tx, "backend", backend.to_string())?;
+        set_meta(tx, "shard", PREPARING.to_string())?;
         set_meta(tx, "ran", small(all.ran))?;
+        set_meta(tx, "clock", small(all.clock))?;
+        all.anew.map(|anew| set_meta(tx, "anew", small(anew))).transpose()?;
         if let Some(temporality) = &all.temporality {
-            set_meta(tx, "temporality", temporality)?;
+            set_meta(tx, "temporality", temporality.clone())?;
         }
         write_horizon(tx, all.horizon)?;
         if let Some(time) = all.last_time {
             set_meta(tx, "last_time", small(time))?;
         }
         for (level, at) in all.since.pairs() {
-            tx.execute("INSERT INTO since (level, at) VALUES (?, ?)", params![level, at.map(small)])?;
+            write_since(tx, level, at.map(small))?;
         }
         for ((instance, level), moved) in &all.origins {
             write_origin(tx, index, *instance, level, moved, all.ran)?;
@@ -290,29 +301,48 @@ type StoredOrigin = (([u8; 16], String), (u64, u64, u64, Vec<u8>, u64), Vec<Stor
 
 impl State {
     fn own(&self, shard: &str) -> Result<(), Error> {
-        self.transaction("write", |tx| set_meta(tx, "shard", shard))
+        self.transaction("write", |tx| set_meta(tx, "shard", shard.to_string()))
     }
 
     #[allow(clippy::type_complexity)]
     fn read_all(&self) -> rusqlite::Result<(Vec<StoredOrigin>, Vec<(u64, StoredBatch)>)> {
         let db = self.lock();
-        let mut origins = db.prepare(
-            "SELECT id, instance, level, start, heard, sequence, points, missed FROM origin ORDER BY id",
-        )?;
-        let mut rows = db.prepare("SELECT key, sequence, state, retired FROM settled WHERE origin = ?")?;
+        // All of it is sealed anew, so it must be what was written.
+        let whole = |sealed: bool, what: &str| match sealed {
+            true => Ok(()),
+            false => Err(zibrato_disk::corrupt(format!(
+                "{what} is not what was written; run its worker once, which repairs it"
+            ))),
+        };
+        let mut ids = db.prepare("SELECT id, amount, seal FROM origin ORDER BY id")?;
         let mut found = Vec::new();
-        let mut cursor = origins.query([])?;
+        let mut cursor = ids.query([])?;
         while let Some(row) = cursor.next()? {
-            let id: i64 = row.get(0)?;
-            let settled = rows.query_map([id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?;
-            let settled = settled.collect::<rusqlite::Result<Vec<StoredRow>>>()?;
-            let entry = (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
-            found.push(((row.get(1)?, row.get(2)?), entry, settled));
+            let (id, amount, seal): (i64, Vec<u8>, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let origin = OriginSeal::read(&db, id)?;
+            whole(origin.seal(&amount) == seal, "what is settled of an instance")?;
+            let rows = read_rows(&db, id)?;
+            whole(rows.iter().all(|row| row.sealed), "a settled total")?;
+            let number = |number: i64| u64::try_from(number).unwrap_or(0);
+            let OriginSeal { instance, level, start, heard, sequence, points, missed } = origin;
+            let instance = <[u8; 16]>::try_from(instance)
+                .map_err(|_| zibrato_disk::corrupt("an instance is not what was written"))?;
+            let entry = (number(start), number(heard), number(sequence), points, number(missed));
+            found.push((
+                (instance, level),
+                entry,
+                rows.into_iter().map(|SealedRow { row, .. }| row).collect(),
+            ));
         }
-        let mut batches = db.prepare("SELECT time, begin, attempts, measurements FROM outbox ORDER BY id")?;
+        let mut batches = db.prepare(
+            "SELECT id, begin, time, attempts, measurements, amount, seal FROM outbox ORDER BY id",
+        )?;
         let batches = batches.query_map([], |row| {
-            let batch = StoredBatch { begin: row.get(1)?, attempts: row.get(2)?, measurements: row.get(3)? };
-            Ok((row.get(0)?, batch))
+            let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+            let (measurements, amount): (Vec<u8>, Vec<u8>) = (row.get(4)?, row.get(5)?);
+            whole(batch_seal(numbers, &measurements, &amount) == row.get::<_, u32>(6)?, "a batch")?;
+            let [_, begin, time, attempts] = numbers;
+            Ok((u64::try_from(time).unwrap_or(0), StoredBatch { begin, attempts, measurements }))
         })?;
         Ok((found, batches.collect::<rusqlite::Result<Vec<_>>>()?))
     }

@@ -10,15 +10,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use zibrato_core::frame::decode_state;
 use zibrato_core::ledger::Slacks;
 
-use super::accounts::{self, Account, Accounts};
+use super::accounts::{self, Account, Accounts, Rescued};
 use super::codec::{decode_key, decode_measurements};
 use super::layout;
-use super::seal::{OriginSeal, batch_seal, settled_seal, total_seal};
-use super::{set_meta, small};
+use super::seal::{
+    OriginSeal, batch_seal, meta_seal, second_batch_seal, settled_seal, since_seal, total_seal,
+};
+use super::settled::write_since;
+use super::{now, set_meta, small};
 use crate::account::Amount;
 use crate::error::Error;
 
@@ -80,8 +84,8 @@ type StoredTotal = (Vec<u8>, i64, i64, Vec<u8>, u32);
 /// What could be read.
 #[derive(Default)]
 struct Found {
-    meta: Vec<(String, rusqlite::types::Value)>,
-    since: Vec<(String, Option<i64>)>,
+    meta: Notes,
+    since: Levels,
     origins: Vec<(OriginSeal, Amount, Vec<Metric>)>,
     origins_lost: usize,
     batches: Vec<(StoredBatch, Amount)>,
@@ -92,28 +96,30 @@ struct Found {
     whole: bool,
 }
 
-/// Goes on where a process ended that was about to replace a damaged database.
-pub(super) fn finish(database: &Path) -> Result<(), Error> {
-    let new = with(database, NEW);
-    if new.exists() && !database.exists() {
-        return std::fs::rename(&new, database).map_err(Error::file("put in place", &new));
-    }
-    remove_new(&new)
+/// Where a new database is made.
+pub(super) fn new_of(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(NEW);
+    path.into()
 }
 
-/// Puts a new database in the place of a damaged one, with what could be read of it.
-pub(super) fn replace(database: &Path, why: String, stale: bool) -> Result<Damage, Error> {
+/// Puts a new database in the place of a damaged one, with what could be read of it, and with a number of the last
+/// transaction that is at least `written`.
+pub(super) fn replace(database: &Path, why: String, written: u64, stale: bool) -> Result<Damage, Error> {
     let failed = |why| Error::Database { doing: "save what is left of", path: database.into(), why };
-    let mut found = zibrato_disk::open_read_only(database).map(|db| read(&db)).unwrap_or_default();
+    let mut found = match zibrato_disk::open_read_only(database) {
+        Ok(db) => read(&db),
+        // Whether batches were in there nobody knows.
+        Err(_) => Found { batches_lost: usize::from(database.exists()), ..Found::default() },
+    };
     if stale {
         // Whatever was settled since would be counted a second time.
         found.origins_lost += found.origins.len();
         found.origins.clear();
         found.whole = false;
     }
-    let new = with(database, NEW);
-    remove_new(&new)?;
-    write(&new, &found, stale).map_err(failed)?;
+    let new = new_of(database);
+    write(&new, &found, written, stale).map_err(failed)?;
     let mut damage = Damage {
         path: database.into(),
         why,
@@ -124,54 +130,30 @@ pub(super) fn replace(database: &Path, why: String, stale: bool) -> Result<Damag
         is_exact: found.whole && found.batches_lost == 0,
         ..Damage::default()
     };
-    if database.exists() {
-        let aside = zibrato_disk::move_aside(database, SystemTime::now());
-        let aside = aside.map_err(Error::file("move aside", database))?;
+    let aside = zibrato_disk::replace(database, &new, SystemTime::now());
+    if let Some(aside) = aside.map_err(Error::file("move aside", database))? {
         (damage.aside, damage.removed) = (Some(aside.path), aside.removed);
     }
-    std::fs::rename(&new, database).map_err(Error::file("put in place", &new))?;
     note(database, &damage).map_err(failed)?;
     Ok(damage)
 }
 
-fn with(database: &Path, suffix: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
-}
-
-fn remove_new(new: &Path) -> Result<(), Error> {
-    for path in [new.to_path_buf(), with(new, "-wal"), with(new, "-shm")] {
-        match std::fs::remove_file(&path) {
-            Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::file("remove", &path)(why));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 fn read(db: &Connection) -> Found {
-    let mut found = Found { whole: true, ..Found::default() };
+    // Told by its tables, because the number may be what is wrong.
+    let has = |query| db.prepare(query).is_ok();
+    let version = match () {
+        () if has("SELECT seal FROM meta") => 3,
+        () if has("SELECT seal FROM origin") => 2,
+        () => 1,
+    };
+    let (meta, notes) = read_notes(db, version);
+    let (since, levels) = read_since(db, version);
+    if version < 2 {
+        return Found { meta, since, ..read_first(db) };
+    }
+    let mut found = Found { whole: notes && levels, ..Found::default() };
     let mut whole = |part: bool| found.whole &= part;
-    let (meta, all) = zibrato_disk::rescue(
-        db,
-        "SELECT name, value FROM meta",
-        &["name"],
-        |row| Ok((row.get::<_, String>(0)?, row.get::<_, rusqlite::types::Value>(1)?)),
-        |row| row.0.clone(),
-    );
-    whole(all);
-    let (since, all) = zibrato_disk::rescue(
-        db,
-        "SELECT level, at FROM since",
-        &["level"],
-        |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)),
-        |row| row.0.clone(),
-    );
-    whole(all);
-    let accounts = Accounts::read(db).ok();
+    let accounts = Rescued::read(db);
     let (origins, all): (Origins, bool) = zibrato_disk::rescue(
         db,
         "SELECT id, instance, level, start, heard, sequence, points, missed, amount, seal FROM origin",
@@ -210,7 +192,7 @@ fn read(db: &Connection) -> Found {
             _ => found.origins_lost += 1,
         }
     }
-    let expected = accounts.as_ref().map(|accounts| accounts.rows);
+    let expected = accounts.as_ref().and_then(Rescued::rows);
     found.whole &= found.origins_lost == 0 && expected.is_some_and(|rows| rows.is_equal(sum));
     let (batches, all): (Vec<StoredBatch>, bool) = zibrato_disk::rescue(
         db,
@@ -220,8 +202,12 @@ fn read(db: &Connection) -> Found {
         |row: &StoredBatch| row.0,
     );
     for batch in batches {
-        let (id, begin, time, _, measurements, amount, seal) = &batch;
-        let is_sealed = batch_seal([*id, *begin, *time], measurements, amount) == *seal;
+        let (id, begin, time, attempts, measurements, amount, seal) = &batch;
+        let numbers = [*id, *begin, *time, *attempts];
+        let is_sealed = match version {
+            2 => second_batch_seal(&numbers, measurements, amount) == *seal,
+            _ => batch_seal(numbers, measurements, amount) == *seal,
+        };
         match Amount::decode(amount) {
             Some(amount) if is_sealed && decode_measurements(measurements).is_ok() => {
                 found.batches.push((batch, amount));
@@ -232,8 +218,7 @@ fn read(db: &Connection) -> Found {
     found.batches.sort_by_key(|(batch, _)| batch.0);
     let waiting: Amount = found.batches.iter().map(|(_, amount)| *amount).sum();
     // Some may be gone without a trace.
-    if found.batches_lost == 0
-        && !(all && accounts.as_ref().is_some_and(|accounts| accounts.waiting().is_equal(waiting)))
+    if found.batches_lost == 0 && !(all && accounts.as_ref().is_some_and(|accounts| accounts.agree(waiting)))
     {
         found.batches_lost = 1;
     }
@@ -250,7 +235,74 @@ fn read(db: &Connection) -> Found {
         .filter(|(series, dealt, _, measurement, seal)| total_seal(series, *dealt, measurement) == *seal)
         .collect();
     found.whole &= all && found.totals.len() == read;
+    let accounts = accounts.map(|accounts| accounts.completed(waiting));
     (found.meta, found.since, found.accounts) = (meta, since, accounts);
+    found
+}
+
+type Notes = Vec<(String, Value)>;
+type Levels = Vec<(String, Option<i64>)>;
+
+/// What is noted, and whether that is all of it. It has seals from version 3 on.
+fn read_notes(db: &Connection, version: u32) -> (Notes, bool) {
+    let seal = if version < 3 { "NULL" } else { "seal" };
+    type Note = (String, Value, Option<u32>);
+    let (notes, all): (Vec<Note>, bool) = zibrato_disk::rescue(
+        db,
+        &format!("SELECT name, value, {seal} FROM meta"),
+        &["name"],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row: &Note| row.0.clone(),
+    );
+    let read = notes.len();
+    let sound = |(name, value, seal): &Note| seal.map_or(version < 3, |seal| meta_seal(name, value) == seal);
+    let notes: Notes = notes.into_iter().filter(sound).map(|(name, value, _)| (name, value)).collect();
+    let all = all && notes.len() == read;
+    (notes, all)
+}
+
+/// Since when levels are listened to, and whether that is all of them.
+fn read_since(db: &Connection, version: u32) -> (Levels, bool) {
+    let seal = if version < 3 { "NULL" } else { "seal" };
+    type Level = (String, Option<i64>, Option<u32>);
+    let (levels, all): (Vec<Level>, bool) = zibrato_disk::rescue(
+        db,
+        &format!("SELECT level, at, {seal} FROM since"),
+        &["level"],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row: &Level| row.0.clone(),
+    );
+    let read = levels.len();
+    let sound = |(level, at, seal): &Level| seal.map_or(version < 3, |seal| since_seal(level, *at) == seal);
+    let levels: Levels = levels.into_iter().filter(sound).map(|(level, at, _)| (level, at)).collect();
+    let all = all && levels.len() == read;
+    (levels, all)
+}
+
+/// What can be saved of version 1, which had no seals: batches that can be read. Of a settled total nobody knows whether it is
+/// what was written.
+fn read_first(db: &Connection) -> Found {
+    let (batches, all): (Vec<StoredBatch>, bool) = zibrato_disk::rescue(
+        db,
+        "SELECT id, begin, time, attempts, measurements FROM outbox",
+        &["id"],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, Vec::new(), 0)),
+        |row: &StoredBatch| row.0,
+    );
+    let cumulative = read_notes(db, 1).0.contains(&("temporality".into(), Value::Text("cumulative".into())));
+    let mut found = Found { batches_lost: usize::from(!all), ..Found::default() };
+    for (id, begin, time, attempts, measurements, ..) in batches {
+        match decode_measurements(&measurements) {
+            Ok(read) => {
+                let amount = Amount::all(&read, cumulative);
+                let bytes = amount.encode();
+                found.batches.push(((id, begin, time, attempts, measurements, bytes, 0), amount));
+            }
+            Err(_) => found.batches_lost += 1,
+        }
+    }
+    found.batches.sort_by_key(|(batch, _)| batch.0);
+    found.origins_lost = db.query_row("SELECT count(*) FROM origin", [], |row| row.get(0)).unwrap_or(0);
     found
 }
 
@@ -262,14 +314,16 @@ fn amount_of((_, key, sequence, state, retired, seal): &Metric) -> Option<Amount
     Some(Amount::of_state(&decode_state(decode_key(key)?.kind, state).ok()?))
 }
 
-fn write(path: &Path, found: &Found, stale: bool) -> rusqlite::Result<()> {
+fn write(path: &Path, found: &Found, written: u64, stale: bool) -> rusqlite::Result<()> {
     let mut db = Connection::open(path)?;
     layout::set_up(&db, true)?;
     let now = now();
     let tx = db.transaction()?;
     for (name, value) in found.meta.iter().filter(|(name, _)| name != "schema") {
-        set_meta(&tx, name, value)?;
+        set_meta(&tx, name, value.clone())?;
     }
+    let before = super::meta::<u64>(&tx, "written").ok().flatten().unwrap_or(0);
+    set_meta(&tx, "written", small(written.max(before)))?;
     // Whoever is older than now and not known is not counted from its start, and be it only a second older.
     let anew = now.saturating_add(small(Slacks::default().clock));
     if !found.whole {
@@ -277,7 +331,7 @@ fn write(path: &Path, found: &Found, stale: bool) -> rusqlite::Result<()> {
     }
     for (level, at) in &found.since {
         let at = if found.whole { *at } else { at.map(|_| anew) };
-        tx.execute("INSERT OR REPLACE INTO since (level, at) VALUES (?, ?)", params![level, at])?;
+        write_since(&tx, level, at)?;
     }
     let mut rows = Amount::default();
     for (origin, amount, metrics) in &found.origins {
@@ -307,10 +361,11 @@ fn write(path: &Path, found: &Found, stale: bool) -> rusqlite::Result<()> {
         }
     }
     let mut waiting = Amount::default();
-    for ((id, begin, time, attempts, measurements, amount, seal), is) in &found.batches {
+    for ((id, begin, time, attempts, measurements, amount, _), is) in &found.batches {
         waiting = waiting.plus(*is);
         // Of an older state, any may have been sent since.
         let attempts = if stale { (*attempts).max(1) } else { *attempts };
+        let seal = batch_seal([*id, *begin, *time, attempts], measurements, amount);
         tx.prepare_cached(
             "INSERT INTO outbox (id, begin, time, attempts, measurements, amount, seal) VALUES (?, ?, ?, ?, ?, ?, ?)",
         )?
@@ -341,14 +396,5 @@ fn write(path: &Path, found: &Found, stale: bool) -> rusqlite::Result<()> {
 /// Notes for whoever asks later that there was damage.
 fn note(database: &Path, damage: &Damage) -> rusqlite::Result<()> {
     let db = Connection::open(database)?;
-    let times = super::meta::<i64>(&db, "damaged")?.unwrap_or(0);
-    set_meta(&db, "damaged", times.saturating_add(1))?;
-    set_meta(&db, "damaged_at", now())?;
-    set_meta(&db, "damaged_how", damage.to_string())
-}
-
-/// Nanoseconds since 1970 UTC.
-fn now() -> i64 {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    small(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+    super::note_damage(&db, &damage.to_string())
 }

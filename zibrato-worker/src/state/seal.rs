@@ -2,15 +2,24 @@
 //! even where SQLite has no reason to doubt it.
 
 use rusqlite::Connection;
+use rusqlite::types::Value;
+use zibrato_disk::seal;
 
-/// The CRC-32 of parts, each with its length.
-pub(super) fn seal(parts: &[&[u8]]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize()
+/// Of something that is noted under a name.
+pub(super) fn meta_seal(name: &str, value: &Value) -> u32 {
+    let (kind, bytes): (u8, &[u8]) = match value {
+        Value::Null => (0, &[]),
+        Value::Integer(number) => (1, &number.to_le_bytes()),
+        Value::Real(number) => (2, &number.to_le_bytes()),
+        Value::Text(text) => (3, text.as_bytes()),
+        Value::Blob(bytes) => (4, bytes),
+    };
+    seal(&[name.as_bytes(), &[kind], bytes])
+}
+
+/// Of since when a level has been listened to.
+pub(super) fn since_seal(level: &str, at: Option<i64>) -> u32 {
+    seal(&[level.as_bytes(), &[u8::from(at.is_some())], &at.unwrap_or(0).to_le_bytes()])
 }
 
 /// Of a settled metric.
@@ -59,29 +68,38 @@ impl OriginSeal {
     }
 }
 
-/// What is sealed of a batch. How often it was attempted is not part of it.
+/// What is sealed of a batch.
 pub(super) struct OutboxSeal {
-    pub(super) id: i64,
-    pub(super) begin: i64,
-    pub(super) time: i64,
+    /// Id, beginning, time and how often it was attempted.
+    pub(super) numbers: [i64; 4],
     pub(super) measurements: Vec<u8>,
 }
 
 impl OutboxSeal {
     pub(super) fn read(db: &Connection, id: i64) -> rusqlite::Result<OutboxSeal> {
-        db.prepare_cached("SELECT begin, time, measurements FROM outbox WHERE id = ?")?
-            .query_row([id], |row| {
-                Ok(OutboxSeal { id, begin: row.get(0)?, time: row.get(1)?, measurements: row.get(2)? })
-            })
+        db.prepare_cached("SELECT begin, time, attempts, measurements FROM outbox WHERE id = ?")?.query_row(
+            [id],
+            |row| {
+                let numbers = [id, row.get(0)?, row.get(1)?, row.get(2)?];
+                Ok(OutboxSeal { numbers, measurements: row.get(3)? })
+            },
+        )
     }
 
     pub(super) fn seal(&self, amount: &[u8]) -> u32 {
-        batch_seal([self.id, self.begin, self.time], &self.measurements, amount)
+        batch_seal(self.numbers, &self.measurements, amount)
     }
 }
 
-/// Of a batch with this id, beginning and time.
-pub(super) fn batch_seal(numbers: [i64; 3], measurements: &[u8], amount: &[u8]) -> u32 {
+/// Of a batch with this id, beginning and time, that was attempted so often: one that never was may be merged with
+/// others.
+pub(super) fn batch_seal(numbers: [i64; 4], measurements: &[u8], amount: &[u8]) -> u32 {
     let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    seal(&[&numbers, measurements, amount])
+}
+
+/// The same in version 2, which did not seal how often a batch was attempted.
+pub(super) fn second_batch_seal(numbers: &[i64; 4], measurements: &[u8], amount: &[u8]) -> u32 {
+    let numbers: Vec<u8> = numbers[..3].iter().flat_map(|number| number.to_le_bytes()).collect();
     seal(&[&numbers, measurements, amount])
 }

@@ -1,6 +1,7 @@
 //! What has been settled: reading it back, and moving it forward.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use zibrato_core::frame::{InstanceId, decode_state, encode_state};
@@ -8,7 +9,7 @@ use zibrato_core::ledger::{EntryChange, Horizon, Origin, Settled, SettledEntry, 
 
 use super::accounts::{self, Account};
 use super::codec::{decode_key, decode_numbers, encode_key, encode_measurements, encode_numbers};
-use super::seal::{OriginSeal, batch_seal, settled_seal};
+use super::seal::{OriginSeal, batch_seal, settled_seal, since_seal};
 use super::totals::StoredTotal;
 use super::{State, meta, set_meta, small};
 use crate::account::{Amount, Moved};
@@ -48,9 +49,13 @@ impl State {
     }
 
     fn read_outline(&self, db: &Connection) -> rusqlite::Result<Settled> {
-        let mut levels = db.prepare_cached("SELECT level, at FROM since")?;
-        let pairs = levels.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<u64>>(1)?)))?;
-        let since = Since::from_pairs(pairs.collect::<rusqlite::Result<Vec<_>>>()?);
+        let since = read_since(db)?.into_iter().map(|(level, at, sealed)| match sealed {
+            true => Ok((level, at.map(|at| u64::try_from(at).unwrap_or(0)))),
+            false => Err(zibrato_disk::corrupt(format!(
+                "since when {level} is listened to is not what was written"
+            ))),
+        });
+        let since = Since::from_pairs(since.collect::<rusqlite::Result<Vec<_>>>()?);
         let horizon = match (meta(db, "horizon_upto")?, meta(db, "horizon_when")?) {
             (Some(upto), Some(when)) => Some(Horizon { upto, when }),
             _ => None,
@@ -79,10 +84,7 @@ impl State {
     pub(crate) fn save_since(&self, since: &Since) -> Result<(), Error> {
         self.transaction("write", |tx| {
             tx.execute("DELETE FROM since", [])?;
-            for (level, at) in since.pairs() {
-                tx.execute("INSERT INTO since (level, at) VALUES (?, ?)", params![level, at.map(small)])?;
-            }
-            Ok(())
+            since.pairs().try_for_each(|(level, at)| write_since(tx, level, at.map(small)))
         })
     }
 
@@ -150,7 +152,7 @@ impl State {
             for (measurements, amount) in &chunks {
                 let id = next_id(tx)?;
                 ids.push(u64::try_from(id).unwrap_or(0));
-                insert_batch(tx, [id, small(begin), small(time)], 0, measurements, *amount)?;
+                insert_batch(tx, [id, small(begin), small(time), 0], measurements, *amount)?;
             }
             totals.iter().try_for_each(|total| total.write(tx))?;
             if !chunks.is_empty() {
@@ -191,8 +193,13 @@ impl State {
         self.transaction("write", |tx| {
             let mut forgotten = Amount::default();
             for origin in gone {
-                if let Some((_, amount, _)) = read_entry(tx, origin)? {
-                    forgotten = forgotten.plus(Amount::decode(&amount).unwrap_or_default());
+                match read_entry(tx, origin)? {
+                    Some((_, amount, true)) => {
+                        forgotten = forgotten.plus(Amount::decode(&amount).unwrap_or_default());
+                    }
+                    // When it was heard may be what is wrong.
+                    Some((_, _, false)) => return Err(not_as_written(origin)),
+                    None => {}
                 }
                 tx.prepare_cached("DELETE FROM origin WHERE instance = ? AND level = ?")?
                     .execute(params![origin.instance.0, &*origin.level])?;
@@ -209,15 +216,56 @@ impl State {
         doing: &'static str,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
+        self.check_file()?;
         let mut db = self.lock();
+        let written = self.0.written.load(Ordering::Relaxed);
         let run = || {
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if meta::<u64>(&tx, "written")?.unwrap_or(0) != written {
+                return Ok(None);
+            }
             let value = work(&tx)?;
+            set_meta(&tx, "written", small(written.saturating_add(1)))?;
             tx.commit()?;
-            Ok(value)
+            Ok(Some(value))
         };
-        run().map_err(self.failed(doing))
+        // Whoever else has written knows nothing of what is in this one's memory: the same would be settled twice.
+        let value = run().map_err(self.failed(doing))?;
+        let value = value.ok_or_else(|| Error::InUse { path: self.directory().into() })?;
+        self.0.written.store(written.saturating_add(1), Ordering::Relaxed);
+        if let Some(progress) = &self.0.progress {
+            progress.note(written.saturating_add(1));
+        }
+        Ok(value)
     }
+
+    /// What is written into a file that nobody finds any more is lost with the next start, and SQLite does not mind.
+    fn check_file(&self) -> Result<(), Error> {
+        if self.0.file.is_none() || super::file_id(&self.0.database) == self.0.file {
+            return Ok(());
+        }
+        let why = std::io::Error::other(
+            "it was removed or replaced while it is used; put it back, or restart the worker",
+        );
+        Err(Error::File { doing: "write", path: self.0.database.clone(), why })
+    }
+}
+
+/// Since when each level has been listened to, and whether that is what was written.
+pub(super) fn read_since(db: &Connection) -> rusqlite::Result<Vec<(String, Option<i64>, bool)>> {
+    let mut read = db.prepare_cached("SELECT level, at, seal FROM since")?;
+    let rows = read.query_map([], |row| {
+        let (level, at): (String, Option<i64>) = (row.get(0)?, row.get(1)?);
+        let sealed = since_seal(&level, at) == row.get::<_, u32>(2)?;
+        Ok((level, at, sealed))
+    })?;
+    rows.collect()
+}
+
+pub(super) fn write_since(db: &Connection, level: &str, at: Option<i64>) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO since (level, at, seal) VALUES (?, ?, ?)")?
+        .execute(params![level, at, since_seal(level, at)])
+        .map(drop)
 }
 
 pub(super) fn write_horizon(tx: &Connection, horizon: Option<Horizon>) -> rusqlite::Result<()> {
@@ -233,17 +281,16 @@ pub(super) fn next_id(tx: &Connection) -> rusqlite::Result<i64> {
     Ok(id)
 }
 
-/// Puts a batch, of this id, beginning and time, into the outbox.
+/// Puts a batch, of this id, beginning and time, that was attempted so often, into the outbox.
 pub(super) fn insert_batch(
     tx: &Connection,
-    numbers: [i64; 3],
-    attempts: i64,
+    numbers: [i64; 4],
     measurements: &[u8],
     amount: Amount,
 ) -> rusqlite::Result<()> {
     let amount = amount.encode();
     let seal = batch_seal(numbers, measurements, &amount);
-    let [id, begin, time] = numbers;
+    let [id, begin, time, attempts] = numbers;
     tx.prepare_cached(
         "INSERT INTO outbox (id, begin, time, attempts, measurements, amount, seal) VALUES (?, ?, ?, ?, ?, ?, ?)",
     )?
@@ -277,6 +324,11 @@ fn read_entry(db: &Connection, origin: &Origin) -> rusqlite::Result<Option<(Stor
     entry.optional()
 }
 
+fn not_as_written(origin: &Origin) -> rusqlite::Error {
+    let whose = format!("instance {} at level {}", origin.instance, origin.level);
+    zibrato_disk::corrupt(format!("what is settled of {whose} is not what was written"))
+}
+
 fn seal_of(origin: &Origin, entry: &StoredEntry) -> OriginSeal {
     OriginSeal {
         instance: origin.instance.0.to_vec(),
@@ -295,17 +347,21 @@ pub(super) struct SealedRow {
     pub(super) sealed: bool,
 }
 
-pub(super) fn read_rows(db: &Connection, origin: i64) -> rusqlite::Result<Vec<SealedRow>> {
-    let mut rows =
-        db.prepare_cached("SELECT key, sequence, state, retired, seal FROM settled WHERE origin = ?")?;
-    let read = |row: &Row<'_>| {
+impl SealedRow {
+    /// Of a row that begins with key, sequence, state, retired and seal.
+    fn read(row: &Row<'_>) -> rusqlite::Result<SealedRow> {
         let (key, sequence, state): (Vec<u8>, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let retired: Option<i64> = row.get(3)?;
         let sealed = settled_seal(&key, sequence, &state, retired) == row.get::<_, u32>(4)?;
         let number = |number: i64| u64::try_from(number).unwrap_or(0);
         Ok(SealedRow { row: (key, number(sequence), state, retired.map(number)), sealed })
-    };
-    rows.query_map([origin], read)?.collect()
+    }
+}
+
+pub(super) fn read_rows(db: &Connection, origin: i64) -> rusqlite::Result<Vec<SealedRow>> {
+    db.prepare_cached("SELECT key, sequence, state, retired, seal FROM settled WHERE origin = ?")?
+        .query_map([origin], SealedRow::read)?
+        .collect()
 }
 
 fn write_entry(tx: &Connection, change: &EntryChange, moved: Amount) -> rusqlite::Result<()> {
@@ -313,10 +369,7 @@ fn write_entry(tx: &Connection, change: &EntryChange, moved: Amount) -> rusqlite
     let known = read_entry(tx, origin)?;
     let (known, amount) = match known {
         None => (None, Amount::default()),
-        Some((_, _, false)) => {
-            let whose = format!("instance {} at level {}", origin.instance, origin.level);
-            return Err(zibrato_disk::corrupt(format!("what is settled of {whose} is not what was written")));
-        }
+        Some((_, _, false)) => return Err(not_as_written(origin)),
         Some((entry, amount, true)) => (Some(entry), Amount::decode(&amount).unwrap_or_default()),
     };
     let id = known.as_ref().map(|known| known.id);
@@ -373,21 +426,27 @@ fn write_entry(tx: &Connection, change: &EntryChange, moved: Amount) -> rusqlite
 
 /// Forgets metrics that were retired before `retired`, of instances that are still known; returns what they were.
 fn forget_retired(tx: &Connection, retired: i64) -> rusqlite::Result<Amount> {
-    type Retired = (i64, Vec<u8>, Vec<u8>);
-    let rows: Vec<Retired> = tx
-        .prepare_cached("SELECT origin, key, state FROM settled WHERE retired IS NOT NULL AND retired < ?")?
-        .query_map([retired], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+    let rows: Vec<(i64, SealedRow)> = tx
+        .prepare_cached(
+            "SELECT key, sequence, state, retired, seal, origin FROM settled WHERE retired IS NOT NULL AND retired < ?",
+        )?
+        .query_map([retired], |row| Ok((row.get(5)?, SealedRow::read(row)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let mut all = Amount::default();
-    for (origin, key, state) in rows {
+    for (origin, SealedRow { row: (key, _, state, _), sealed }) in rows {
         let state = decode_key(&key).and_then(|key| decode_state(key.kind, &state).ok());
-        let state = state.ok_or_else(|| zibrato_disk::corrupt("a retired metric cannot be read"))?;
+        let state = state.filter(|_| sealed);
+        let state = state.ok_or_else(|| zibrato_disk::corrupt("a retired metric is not what was written"))?;
         let gone = Amount::of_state(&state);
-        let bytes: Vec<u8> = tx
-            .prepare_cached("SELECT amount FROM origin WHERE id = ?")?
-            .query_row([origin], |row| row.get(0))?;
+        let (bytes, sealed): (Vec<u8>, u32) = tx
+            .prepare_cached("SELECT amount, seal FROM origin WHERE id = ?")?
+            .query_row([origin], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let entry = OriginSeal::read(tx, origin)?;
+        if entry.seal(&bytes) != sealed {
+            return Err(zibrato_disk::corrupt("what is settled of an instance is not what was written"));
+        }
         let left = Amount::decode(&bytes).unwrap_or_default().minus(gone).encode();
-        let seal = OriginSeal::read(tx, origin)?.seal(&left);
+        let seal = entry.seal(&left);
         tx.prepare_cached("UPDATE origin SET amount = ?, seal = ? WHERE id = ?")?
             .execute(params![left, seal, origin])?;
         tx.prepare_cached("DELETE FROM settled WHERE origin = ? AND key = ?")?

@@ -1,17 +1,18 @@
 //! Looking into a state directory without touching it, also while a worker uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use zibrato_core::frame::{InstanceId, Key, State as Is, decode_state};
 use zibrato_core::ledger::Since;
 
-use super::accounts::{self, Accounts};
+use super::accounts::Accounts;
 use super::codec::{decode_key, decode_measurements};
 use super::layout::VERSION;
-use super::meta;
-use super::seal::{OriginSeal, batch_seal, settled_seal};
+use super::seal::{OriginSeal, batch_seal, meta_seal, settled_seal};
+use super::settled::read_since;
 use crate::account::Amount;
 use crate::error::Error;
 use crate::shard::Shard;
@@ -105,22 +106,34 @@ impl Snapshot {
 }
 
 fn read(db: &Connection, directory: &Path) -> rusqlite::Result<Snapshot> {
-    let shard: Option<String> = meta(db, "shard")?;
-    let mut since = db.prepare("SELECT level, at FROM since")?;
-    let since = since.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<u64>>(1)?)))?;
-    let since = Since::from_pairs(since.collect::<rusqlite::Result<Vec<_>>>()?);
+    let (notes, mut faults) = read_notes(db)?;
+    let text = |name: &str| match notes.get(name) {
+        Some(Value::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let number = |name: &str| match notes.get(name) {
+        Some(Value::Integer(number)) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    let since = read_since(db)?;
+    for (level, ..) in since.iter().filter(|(.., sealed)| !sealed) {
+        faults.push(format!("since when {level} is listened to is not what was written"));
+    }
+    let since = since.into_iter().map(|(level, at, _)| (level, at.map(|at| u64::try_from(at).unwrap_or(0))));
+    let (accounts, wrong) = Accounts::read_any(db)?;
+    faults.extend(wrong.into_iter().map(|name| format!("the account {name} is not what was written")));
     let mut snapshot = Snapshot {
         directory: directory.into(),
-        backend: meta(db, "backend")?,
-        shard: shard.and_then(|shard| shard.parse().ok()).unwrap_or(Shard::WHOLE),
-        is_cumulative: accounts::is_cumulative(db)?,
-        since,
-        last_time: meta(db, "last_time")?,
+        backend: text("backend"),
+        shard: text("shard").and_then(|shard| shard.parse().ok()).unwrap_or(Shard::WHOLE),
+        is_cumulative: text("temporality").is_some_and(|is| is == "cumulative"),
+        since: Since::from_pairs(since),
+        last_time: number("last_time"),
         origins: Vec::new(),
         batches: Vec::new(),
-        accounts: Accounts::read(db)?,
-        damaged: (meta(db, "damaged")?.unwrap_or(0), meta(db, "damaged_how")?),
-        faults: Vec::new(),
+        accounts,
+        damaged: (number("damaged").unwrap_or(0), text("damaged_how")),
+        faults,
     };
     let mut ids = db.prepare("SELECT id, amount, seal FROM origin ORDER BY id")?;
     let ids = ids.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -131,6 +144,21 @@ fn read(db: &Connection, directory: &Path) -> rusqlite::Result<Snapshot> {
     }
     read_batches(db, &mut snapshot)?;
     Ok(snapshot)
+}
+
+/// What is noted, and what of it is not what was written.
+fn read_notes(db: &Connection) -> rusqlite::Result<(HashMap<String, Value>, Vec<String>)> {
+    let (mut notes, mut faults) = (HashMap::new(), Vec::new());
+    let mut read = db.prepare("SELECT name, value, seal FROM meta")?;
+    let mut rows = read.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, value): (String, Value) = (row.get(0)?, row.get(1)?);
+        if meta_seal(&name, &value) != row.get::<_, u32>(2)? {
+            faults.push(format!("what is noted as {name} is not what was written"));
+        }
+        notes.insert(name, value);
+    }
+    Ok((notes, faults))
 }
 
 fn read_origin(
@@ -181,7 +209,8 @@ fn read_batches(db: &Connection, snapshot: &mut Snapshot) -> rusqlite::Result<()
         db.prepare("SELECT id, begin, time, attempts, measurements, amount, seal FROM outbox ORDER BY id")?;
     let mut batches = batches.query([])?;
     while let Some(row) = batches.next()? {
-        let (numbers, bytes): ([i64; 3], Vec<u8>) = ([row.get(0)?, row.get(1)?, row.get(2)?], row.get(4)?);
+        let numbers = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+        let bytes: Vec<u8> = row.get(4)?;
         let amount: Vec<u8> = row.get(5)?;
         let measurements = decode_measurements(&bytes);
         if batch_seal(numbers, &bytes, &amount) != row.get::<_, u32>(6)? || measurements.is_err() {
@@ -195,7 +224,7 @@ fn read_batches(db: &Connection, snapshot: &mut Snapshot) -> rusqlite::Result<()
         snapshot.batches.push(SnapshotBatch {
             id: u64::try_from(numbers[0]).unwrap_or(0),
             time: u64::try_from(numbers[2]).unwrap_or(0),
-            attempts: row.get(3)?,
+            attempts: u64::try_from(numbers[3]).unwrap_or(0),
             amount: Amount::decode(&amount).unwrap_or_default(),
             by_name,
         });
