@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use omq_proto::SocketType;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use zibrato_core::ask::{Cursor, Message};
 use zibrato_core::frame::InstanceId;
 use zibrato_core::level;
@@ -46,9 +46,16 @@ struct Waiting {
 struct State {
     waiting: HashMap<(InstanceId, Arc<str>), Vec<Waiting>>,
     waiting_count: usize,
-    /// Each ends with the connection that it was for.
-    answers: JoinSet<u64>,
-    busy: HashMap<u64, usize>,
+    answers: JoinSet<()>,
+    /// The oldest first.
+    running: Vec<Running>,
+}
+
+/// An answer that is on its way.
+struct Running {
+    task: AbortHandle,
+    owner: Arc<str>,
+    link: u64,
 }
 
 /// The port where publishers hand over, and workers and tools ask.
@@ -267,27 +274,37 @@ impl Asked {
         cursor: Option<Cursor>,
     ) -> Result<(), &'static str> {
         let mut state = self.state();
-        while let Some(done) = state.answers.try_join_next() {
-            // An answer that was cut off belongs to a peer that is gone.
-            let Ok(to) = done else { continue };
-            match state.busy.get_mut(&to) {
-                Some(n) if *n > 1 => *n -= 1,
-                _ => drop(state.busy.remove(&to)),
-            }
-        }
-        let own = from.link.id;
-        let busy = state.busy.get(&own).copied().unwrap_or_default();
-        if state.answers.len() >= ANSWERS || busy >= ANSWERS_EACH {
+        let State { answers, running, .. } = &mut *state;
+        while answers.try_join_next().is_some() {}
+        running.retain(|answer| !answer.task.is_finished());
+        let (owner, link) = (from.who.name.clone(), from.link.id);
+        if running.iter().filter(|answer| answer.link == link).count() >= ANSWERS_EACH
+            || (running.len() >= ANSWERS && !self.make_room(running, &owner))
+        {
             return Err("too many answers are on their way: ask again later");
         }
         add(&self.shared.counters.asks, 1);
-        state.busy.insert(own, busy + 1);
         let (shared, to) = (self.shared.clone(), from.clone());
-        state.answers.spawn(async move {
-            answer(&shared, &to, id, &levels, cursor).await;
-            own
-        });
+        let task = answers.spawn(async move { answer(&shared, &to, id, &levels, cursor).await });
+        running.push(Running { task, owner, link });
         Ok(())
+    }
+
+    /// Gives up the oldest answer of whoever has most on their way, if that is more than another of `owner` would make.
+    fn make_room(&self, running: &mut Vec<Running>, owner: &Arc<str>) -> bool {
+        let count = |owner: &Arc<str>| running.iter().filter(|answer| answer.owner == *owner).count();
+        let Some(most) = running.iter().map(|answer| &answer.owner).max_by_key(|owner| count(owner)).cloned()
+        else {
+            return false;
+        };
+        if count(&most) <= count(owner) + 1 {
+            return false;
+        }
+        if let Some(oldest) = running.iter().position(|answer| answer.owner == most) {
+            running.remove(oldest).task.abort();
+            add(&self.shared.counters.broken, 1);
+        }
+        true
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -307,26 +324,32 @@ fn reply(to: &Peer, message: &Message) {
 }
 
 async fn answer(shared: &Shared, to: &Peer, id: u64, levels: &[String], cursor: Option<Cursor>) {
-    let (mut kept, cursor) = shared.keep().answer(levels, cursor);
-    if let Some(allowed) = to.who.levels() {
-        kept.retain(|kept| allowed.contains(&kept.level));
-    }
-    let count = kept.len() as u64;
+    let mut answer = shared.keep().begin_answer(levels, cursor);
     let send = |run| async {
         // Gone, or not reading: whoever still lives asks again.
         matches!(tokio::time::timeout(PATIENCE, to.outbox.send(run)).await, Ok(true))
     };
-    for (index, kept) in (0..).zip(kept) {
-        let held = shared.clock.now().saturating_sub(kept.received);
-        let topic = level::topic(&kept.level).into_bytes();
-        let mut parts = Message::Kept { id, index, held, topic, frame: Vec::new() }.encode();
-        parts.pop();
-        let parts = parts.iter().map(Vec::as_slice).chain(std::iter::once(&kept.frame[..]));
-        let parts: Vec<&[u8]> = parts.collect();
-        if !send(Run::single(parts.into_iter())).await {
-            return add(&shared.counters.broken, 1);
+    let mut count = 0;
+    loop {
+        let Some(mut piece) = shared.keep().go_on(&mut answer) else { break };
+        if let Some(allowed) = to.who.levels() {
+            piece.retain(|kept| allowed.contains(&kept.level));
         }
-        add(&shared.counters.answered, 1);
+        for kept in piece {
+            let held = shared.clock.now().saturating_sub(kept.received);
+            let topic = level::topic(&kept.level).into_bytes();
+            let mut parts = Message::Kept { id, index: count, held, topic, frame: Vec::new() }.encode();
+            parts.pop();
+            let parts = parts.iter().map(Vec::as_slice).chain(std::iter::once(&kept.frame[..]));
+            let parts: Vec<&[u8]> = parts.collect();
+            if !send(Run::single(parts.into_iter())).await {
+                return add(&shared.counters.broken, 1);
+            }
+            count += 1;
+            add(&shared.counters.answered, 1);
+        }
+        // Others have their turn, whatever is left.
+        tokio::task::yield_now().await;
     }
-    send(run_of(&Message::Done { id, count, cursor })).await;
+    send(run_of(&Message::Done { id, count, cursor: answer.cursor })).await;
 }

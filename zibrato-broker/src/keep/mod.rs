@@ -11,6 +11,7 @@
 //! - what ended or fell silent is on disk before it is acknowledged;
 //! - what is forgotten leaves a [`Tombstone`].
 
+mod answer;
 mod evict;
 mod slot;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use zibrato_core::ask::Cursor;
 use zibrato_core::frame::{Head, InstanceId};
 
+pub use answer::Answer;
 use slot::{Added, SLOT, Slot};
 
 /// How much is kept, and for how long.
@@ -481,34 +483,14 @@ impl Keep {
         records
     }
 
-    /// The answer to a worker: everything of its levels (all, where none is named), or with a cursor of this
-    /// life only what ended, fell silent or was retired beyond it.
+    /// The answer to a worker at once; see [`begin_answer`](Self::begin_answer).
     pub fn answer(&self, levels: &[String], cursor: Option<Cursor>) -> (Vec<Kept>, Cursor) {
-        let wanted = |level: &str| levels.is_empty() || levels.iter().any(|l| l == level);
+        let mut answer = self.begin_answer(levels, cursor);
         let mut kept = Vec::new();
-        let mut push = |slot: &Slot, part: &slot::Part| {
-            let (level, received) = (slot.level.clone(), part.received);
-            kept.push(Kept { level, received, frame: part.frame.clone() });
-        };
-        match cursor.filter(|c| c.boot == self.boot) {
-            None => {
-                for slot in self.instances.values().flatten().filter(|s| wanted(&s.level)) {
-                    slot.parts().for_each(|(_, _, part)| push(slot, part));
-                }
-            }
-            Some(cursor) => {
-                let beyond = cursor.position.saturating_add(1);
-                for (id, level, retired) in self.log.range(beyond..).map(|(_, entry)| entry) {
-                    let slots = self.instances.get(id).into_iter().flatten();
-                    for slot in slots.filter(|s| s.level == *level && wanted(level)) {
-                        let list = if retired.is_some() { &slot.retired } else { &slot.sets };
-                        let sets = list.iter().filter(|s| retired.is_none_or(|r| r == s.sequence));
-                        sets.flat_map(|s| &s.held).for_each(|part| push(slot, part));
-                    }
-                }
-            }
+        while let Some(mut more) = self.go_on(&mut answer) {
+            kept.append(&mut more);
         }
-        (kept, Cursor { boot: self.boot, position: self.position })
+        (kept, answer.cursor)
     }
 
     /// How many pairs of each sender had to go for want of room since this was asked last.

@@ -1,0 +1,131 @@
+//! What a worker is told of what is kept: looked up piece by piece, when it is to be sent.
+//!
+//! An answer that is on its way to somebody who reads slowly holds nothing but names, or every such reader would keep alive
+//! what everybody else has sent anew since.
+
+use std::sync::Arc;
+
+use zibrato_core::ask::Cursor;
+use zibrato_core::frame::InstanceId;
+
+use super::slot::{Part, Set, Slot};
+use super::{Keep, Kept};
+
+/// Most bytes of frames in a piece, unless one alone has more, and most frames.
+const BYTES: usize = 128 << 10;
+const FRAMES: usize = 256;
+/// Most instances that are looked at for a piece.
+const LOOKED_AT: usize = 1024;
+/// So often an instance that changes between two pieces is told again from the start.
+const AGAIN: usize = 3;
+
+/// An answer that is on its way.
+#[derive(Debug)]
+pub struct Answer {
+    levels: Vec<String>,
+    /// Where the next answer begins.
+    pub cursor: Cursor,
+    rest: Rest,
+    current: Option<Current>,
+}
+
+#[derive(Debug)]
+enum Rest {
+    /// Everything of these instances.
+    All(Vec<InstanceId>),
+    /// What has a place in the log from here on.
+    Log(u64),
+}
+
+/// What is being told.
+#[derive(Debug)]
+struct Current {
+    instance: InstanceId,
+    /// The level, and which retired set of it, where it is from the log.
+    only: Option<(Arc<str>, Option<u64>)>,
+    /// How many of its frames have been told, of which version.
+    told: usize,
+    version: u64,
+    again: usize,
+}
+
+impl Keep {
+    /// Begins the answer to a worker: everything of its levels (all, where none is named), or with a cursor of this life
+    /// only what ended, fell silent or was retired beyond it.
+    pub fn begin_answer(&self, levels: &[String], cursor: Option<Cursor>) -> Answer {
+        let rest = match cursor.filter(|c| c.boot == self.boot) {
+            None => Rest::All(self.instances.keys().copied().collect()),
+            Some(cursor) => Rest::Log(cursor.position.saturating_add(1)),
+        };
+        let cursor = Cursor { boot: self.boot, position: self.position };
+        Answer { levels: levels.to_vec(), cursor, rest, current: None }
+    }
+
+    /// The next frames of an answer, which may be none for once; `None` at its end. What has been forgotten since it
+    /// began is not among them, and of what has changed the new.
+    pub fn go_on(&self, answer: &mut Answer) -> Option<Vec<Kept>> {
+        let (mut kept, mut bytes) = (Vec::new(), 0);
+        for _ in 0..LOOKED_AT {
+            if answer.current.is_none() {
+                answer.current = self.next_of(answer);
+            }
+            let Answer { levels, current, .. } = answer;
+            let Some(now) = current else { return (!kept.is_empty()).then_some(kept) };
+            let slots = self.instances.get(&now.instance).into_iter().flatten();
+            let wanted = |slot: &&Slot| match &now.only {
+                Some((level, _)) => slot.level == *level,
+                None => levels.is_empty() || levels.iter().any(|l| **l == *slot.level),
+            };
+            let slots: Vec<&Slot> = slots.filter(wanted).collect();
+            let version = slots.iter().map(|slot| slot.version).sum();
+            if now.told > 0 && now.version != version && now.again < AGAIN {
+                (now.told, now.again) = (0, now.again + 1);
+            }
+            now.version = version;
+            for (slot, part) in frames(&slots, now.only.as_ref().map(|only| only.1)).skip(now.told) {
+                let is_full = kept.len() >= FRAMES || bytes + part.frame.len() > BYTES;
+                if is_full && !kept.is_empty() {
+                    return Some(kept);
+                }
+                bytes += part.frame.len();
+                now.told += 1;
+                let (level, received) = (slot.level.clone(), part.received);
+                kept.push(Kept { level, received, frame: part.frame.clone() });
+            }
+            *current = None;
+        }
+        Some(kept)
+    }
+
+    fn next_of(&self, answer: &mut Answer) -> Option<Current> {
+        let (instance, only) = match &mut answer.rest {
+            Rest::All(instances) => (instances.pop()?, None),
+            Rest::Log(from) => {
+                // What gets a new place meanwhile is told to whoever asks next.
+                let last = answer.cursor.position;
+                let (place, (instance, level, retired)) =
+                    self.log.range(*from..).next().filter(|(place, _)| **place <= last)?;
+                *from = place.saturating_add(1);
+                (*instance, Some((level.clone(), *retired)))
+            }
+        };
+        Some(Current { instance, only, told: 0, version: 0, again: 0 })
+    }
+}
+
+/// The frames of slots; `from_log` says whether only what stands in the log is wanted: the state, or one retired set.
+fn frames<'a>(
+    slots: &'a [&'a Slot],
+    from_log: Option<Option<u64>>,
+) -> impl Iterator<Item = (&'a Slot, &'a Part)> {
+    slots.iter().flat_map(move |slot| {
+        let (sets, retired): (&[Set], &[Set]) = match from_log {
+            None => (&slot.sets, &slot.retired),
+            Some(None) => (&slot.sets, &[]),
+            Some(Some(_)) => (&[], &slot.retired),
+        };
+        let wanted = move |set: &&Set| from_log.flatten().is_none_or(|sequence| set.sequence == sequence);
+        let retired = retired.iter().filter(wanted);
+        sets.iter().chain(retired).flat_map(|set| &set.held).map(move |part| (*slot, part))
+    })
+}
