@@ -69,11 +69,11 @@ pub struct ConnectionLimits {
     pub behind_bytes: usize,
     /// Most messages that wait for one subscriber; 20,000 by default.
     pub behind_messages: usize,
-    /// Most bytes that wait for all peers together. Beyond, each still has its share of another half; 256 MiB by
-    /// default.
+    /// Most bytes that wait for all peers together. Beyond, each identity or address still has its share of another
+    /// quarter, and each connection of one more; 256 MiB by default.
     pub outgoing_bytes: usize,
-    /// Most bytes of messages that have not come whole yet, of all peers together. Beyond, the one that has waited
-    /// longest loses its connection; 256 MiB by default.
+    /// Most bytes of messages that have not come whole yet, of all peers together. Beyond, of the address that has most
+    /// the one that has waited longest loses its connection; 256 MiB by default.
     pub incoming_bytes: usize,
     /// How long a message may take to come whole; 60 s by default.
     pub message_time: Duration,

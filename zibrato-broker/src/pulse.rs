@@ -34,9 +34,8 @@ pub(crate) async fn run(shared: Arc<Shared>, horizon: u64, mut stop: Stop) {
             _ = ticks.tick() => {}
         }
         shared.net.links.sweep();
-        if shared.net.guard.has_changed() {
-            shared.read_allowed();
-        }
+        shared.net.guard.sweep(shared.clock.now());
+        shared.look_at_allowed();
         shared.publish(&[beat(&shared)]);
         if number % ROUND == 0 {
             let now = shared.clock.now();

@@ -97,10 +97,21 @@ impl Shared {
         }
     }
 
-    /// Reads the allowed identities again. Who is gone, or may do something else now, is disconnected; who may still
-    /// come in comes again.
+    /// Reads the allowed identities again.
     pub(crate) fn read_allowed(&self) {
-        match self.net.guard.read_again() {
+        self.disconnect(self.net.guard.read_again());
+    }
+
+    /// Reads the allowed identities again where their file has changed.
+    pub(crate) fn look_at_allowed(&self) {
+        if let Some(read) = self.net.guard.look() {
+            self.disconnect(read);
+        }
+    }
+
+    /// Who is gone, or may do something else now, is disconnected; who may still come in comes again.
+    fn disconnect(&self, read: Result<Vec<String>, zibrato_keys::Error>) {
+        match read {
             Ok(gone) => {
                 let ended = self.net.links.end_owners(|name| gone.iter().any(|g| g == name), "revoked");
                 tracing::info!(changed = gone.len(), ended, "read the allowed identities again");

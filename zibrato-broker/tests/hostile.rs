@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use omq_tokio::{Message as Raw, SocketType};
+use support::raw::{greeting, ready, resident};
 use support::*;
 use zibrato_core::ask::Message;
 use zibrato_core::frame::Flags;
@@ -20,32 +21,6 @@ fn attack(address: &str, bytes: &[u8]) -> Option<TcpStream> {
     stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     stream.write_all(bytes).ok()?;
     Some(stream)
-}
-
-/// A ZMTP 3.1 greeting with the NULL mechanism.
-fn greeting() -> Vec<u8> {
-    let mut bytes = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 1];
-    bytes.extend(b"NULL");
-    bytes.resize(64, 0);
-    bytes
-}
-
-/// A greeting and a READY command of a socket type.
-fn ready(kind: &str) -> Vec<u8> {
-    let mut body = b"\x05READY\x0bSocket-Type".to_vec();
-    body.extend((kind.len() as u32).to_be_bytes());
-    body.extend(kind.as_bytes());
-    let mut bytes = greeting();
-    bytes.extend([4, body.len() as u8]);
-    bytes.extend(body);
-    bytes
-}
-
-/// The resident memory of this process, in bytes, where it can be known.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or("0 0");
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -14,8 +14,11 @@ const SECOND: u64 = 1_000_000_000;
 const KEPT: u64 = 30 * SECOND;
 /// Most points of one level that stay.
 const POINTS: usize = 20_000;
-/// So many new points are sent before the interval is over.
+/// Most points of all levels together; the level that has most gives its oldest.
+const ALL_POINTS: usize = 100_000;
+/// So many new points, of one level or of all, are sent before the interval is over.
 const PRESSED: usize = 5_000;
+const ALL_PRESSED: usize = 20_000;
 /// Most levels.
 const LEVELS: usize = 256;
 /// How often a large level sends a complete set.
@@ -31,6 +34,8 @@ pub struct Gateway {
     source: String,
     levels: HashMap<Arc<str>, Level>,
     metrics: usize,
+    /// Of all levels together.
+    points: usize,
     overflowing: bool,
     over: u64,
 }
@@ -66,7 +71,15 @@ struct Metric {
 impl Gateway {
     /// A gateway with all totals at zero; `source` is that of its frames, lines bring their own.
     pub fn new(instance: InstanceId, source: String) -> Self {
-        Gateway { instance, source, levels: HashMap::new(), metrics: 0, overflowing: false, over: 0 }
+        Gateway {
+            instance,
+            source,
+            levels: HashMap::new(),
+            metrics: 0,
+            points: 0,
+            overflowing: false,
+            over: 0,
+        }
     }
 
     /// Adds a line.
@@ -92,7 +105,14 @@ impl Gateway {
         };
         let kind = match line.reading {
             Reading::Gauge(value) => {
-                level.add_point(line, value, now);
+                let before = level.points.len();
+                self.over += level.add_point(line, value, now);
+                self.points += level.points.len() - before;
+                if self.points > ALL_POINTS {
+                    let most = self.levels.values_mut().max_by_key(|level| level.points.len());
+                    self.over += most.map_or(0, Level::drop_point);
+                    self.points -= 1;
+                }
                 return Ok(());
             }
             Reading::Timer(_) => Kind::Timer,
@@ -122,7 +142,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// How many lines were only counted, because there are too many metrics.
+    /// How many lines were only counted, because there are too many metrics, or too many values between two sets.
     pub fn over(&self) -> u64 {
         self.over
     }
@@ -130,6 +150,7 @@ impl Gateway {
     /// Whether so many points wait that they should be sent at once.
     pub fn is_pressed(&self) -> bool {
         self.levels.values().any(|l| l.fresh >= PRESSED)
+            || self.levels.values().map(|l| l.fresh).sum::<usize>() >= ALL_PRESSED
     }
 
     /// The frames to send now, by level; to be called once a second. With `last` they end the instance.
@@ -140,6 +161,7 @@ impl Gateway {
             (name.clone(), frames)
         });
         let mut sets: Vec<_> = sets.filter(|(_, frames)| !frames.is_empty()).collect();
+        self.points = self.levels.values().map(|level| level.points.len()).sum();
         sets.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         sets
     }
@@ -160,16 +182,21 @@ impl Level {
         }
     }
 
-    fn add_point(&mut self, line: &Line<'_>, value: f64, now: u64) {
+    /// Says how many points have to go that were never sent.
+    fn add_point(&mut self, line: &Line<'_>, value: f64, now: u64) -> u64 {
         self.number += 1;
         let point = Point { number: self.number, time: line.time, value };
         let key = self.key(Kind::Point, line.name.into(), line.source.into());
         let row = Row { key, state: State::Point(point), trace: None, event: None };
         self.points.push_back(Held { row, came: now, set: 0 });
         self.fresh += 1;
-        if self.points.len() > POINTS {
-            self.points.pop_front();
-        }
+        if self.points.len() > POINTS { self.drop_point() } else { 0 }
+    }
+
+    /// Drops the oldest point; 1 if it was never sent.
+    fn drop_point(&mut self) -> u64 {
+        let dropped = self.points.pop_front();
+        u64::from(dropped.is_some_and(|held| held.set == 0))
     }
 
     fn key(&self, kind: Kind, name: Arc<str>, source: Arc<str>) -> Key {

@@ -1,5 +1,6 @@
 //! One connection: a task that reads, hands over, and writes what waits.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,13 +19,16 @@ pub(crate) use super::input::Batch;
 use super::input::{Fault, Input, Read};
 use super::links::{Link, Links, Told, Why};
 use super::outbox::{Outbox, QueueLimits, Writing};
-use super::split::{self, BadWire, Item, Split, WireLimits};
+use super::split::{self, BadWire, Item, WireLimits};
 use crate::keep::Origin;
 use crate::refusals::Refusals;
 
 /// What is written at once, in bytes and in pieces.
 const WRITE: usize = 512 << 10;
 const PIECES: usize = 64;
+/// What may be encrypted and not written yet, in bytes and in messages.
+const SEAL: usize = 64 << 10;
+const SEALS: usize = 256;
 /// Writes before others have their turn.
 const TURNS: usize = 4;
 /// How long a peer may take to read what is left when the broker stops.
@@ -140,7 +144,7 @@ async fn run(
         }
         let read = match secure.as_deref_mut() {
             None => input.read(stream, links, &peer.link, &mut take)?,
-            Some(connection) => input.read_secure(stream, connection, &mut take)?,
+            Some(connection) => input.read_secure(stream, connection, links, &peer.link, &mut take)?,
         };
         if read == Read::End {
             return Ok(());
@@ -152,7 +156,7 @@ async fn run(
     for _ in 0..LEFT {
         let read = match secure.as_deref_mut() {
             None => input.read(stream, links, &peer.link, &mut take)?,
-            Some(connection) => input.read_secure(stream, connection, &mut take)?,
+            Some(connection) => input.read_secure(stream, connection, links, &peer.link, &mut take)?,
         };
         if read != Read::More {
             break;
@@ -207,6 +211,12 @@ struct Output {
     written: usize,
     /// Whether the first of `runs` is partly written, so that nothing may come before the rest of it.
     is_within: bool,
+    /// Under encryption: how much of the first of `runs` is encrypted.
+    sealed: usize,
+    /// What is encrypted and not written: up to which byte of all that was ever encrypted, and what it counts for in the
+    /// queue until then. And how many bytes were written.
+    sealing: VecDeque<(u64, usize)>,
+    passed: u64,
 }
 
 impl Output {
@@ -298,34 +308,49 @@ impl Output {
             let subscription = Command::Subscribe(Bytes::new());
             connection.send_command(&subscription).map_err(io::Error::other)?;
         }
-        while connection.pending_transmit_size() < WRITE / 2
-            && let Some(run) = self.writing.runs.pop_front()
+        // Little at once: whoever does not read makes this program hold it twice.
+        while connection.pending_transmit_size() < SEAL
+            && self.sealing.len() < SEALS
+            && let Some(run) = self.writing.runs.front()
         {
-            seal(connection, &run.bytes)?;
-            outbox.sent(std::iter::once(run));
+            self.sealed += seal(connection, &run.bytes.slice(self.sealed..))?;
+            let mut cost = 0;
+            if self.sealed >= run.bytes.len() {
+                cost = run.cost();
+                self.writing.runs.pop_front();
+                self.sealed = 0;
+            }
+            self.sealing.push_back((self.passed + connection.pending_transmit_size() as u64, cost));
         }
-        if !connection.has_pending_transmit() {
-            return Ok(outbox.is_empty());
+        if connection.has_pending_transmit() {
+            let written = stream.try_write_vectored(&connection.transmit_chunks_capped(PIECES))?;
+            connection.advance_transmit(written);
+            self.passed += written as u64;
         }
-        let written = stream.try_write_vectored(&connection.transmit_chunks_capped(PIECES))?;
-        connection.advance_transmit(written);
+        let mut cost = 0;
+        while let Some((end, own)) = self.sealing.front()
+            && *end <= self.passed
+        {
+            cost += own;
+            self.sealing.pop_front();
+        }
+        outbox.sent_bytes(cost);
         Ok(!connection.has_pending_transmit() && self.writing.runs.is_empty() && outbox.is_empty())
     }
 }
 
-/// Gives the messages of a run to `omq-proto`, which encrypts them.
-fn seal(connection: &mut Connection, bytes: &Bytes) -> io::Result<()> {
-    let mut split = Split::default();
-    let all = WireLimits { message: usize::MAX, parts: usize::MAX };
-    // The bytes are this program's own.
-    if split.split(bytes, all).is_err() {
-        return Ok(());
+/// Gives the first message of a run to `omq-proto`, which encrypts it; says how many bytes of the run that were.
+fn seal(connection: &mut Connection, bytes: &Bytes) -> io::Result<usize> {
+    let mut parts = Vec::with_capacity(4);
+    let mut at = 0;
+    while let Some((body, is_last)) = split::part(bytes, at) {
+        at = body.end;
+        parts.push(Payload::from_bytes(bytes.slice(body)));
+        if is_last {
+            connection.send_message(&Message::multipart_payloads(parts)).map_err(io::Error::other)?;
+            return Ok(at);
+        }
     }
-    for item in &split.items {
-        let Item::Message { parts, .. } = item else { continue };
-        let parts = split.parts[parts.clone()].iter();
-        let message = Message::multipart_payloads(parts.map(|p| Payload::from_bytes(bytes.slice(p.clone()))));
-        connection.send_message(&message).map_err(io::Error::other)?;
-    }
-    Ok(())
+    // The bytes are this program's own, so they end with a message.
+    Ok(bytes.len())
 }

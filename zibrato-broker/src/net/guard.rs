@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use omq_proto::{
@@ -68,27 +68,43 @@ impl Who {
     }
 }
 
-/// The state of the file of allowed identities when it was read.
+/// The state of the file of allowed identities: when it was changed, and its size.
 type Seen = Option<(SystemTime, u64)>;
+
+/// What has become of the looks at that file.
+#[derive(Default)]
+struct Looks {
+    /// Its state when it was read last.
+    read: Seen,
+    /// The state of which it was told that it cannot be read.
+    told: Option<Seen>,
+}
 
 /// Lets peers in.
 pub(crate) struct Guard {
     own: Option<KeyPair>,
     file: Option<PathBuf>,
     allowed: RwLock<Arc<Allowed>>,
-    seen: Mutex<Seen>,
+    looks: Mutex<Looks>,
     rates: Rates,
-    names: Mutex<HashMap<Arc<str>, Weak<Rate>>>,
+    names: Mutex<HashMap<Arc<str>, Arc<Rate>>>,
 }
 
 impl Guard {
     /// Lets in who is allowed by `file`; without a file whoever has any key and knows the public one of `own`, and
     /// without `own` everybody.
     pub(crate) fn new(own: Option<KeyPair>, file: Option<PathBuf>, rates: Rates) -> Result<Guard, Error> {
-        let seen = file.as_ref().and_then(seen);
+        let read = file.as_ref().and_then(seen);
         let allowed = file.as_deref().map(Allowed::read).transpose().map_err(Error::Keys)?;
         let allowed = RwLock::new(Arc::new(allowed.unwrap_or_default()));
-        Ok(Guard { own, file, allowed, seen: Mutex::new(seen), rates, names: Mutex::default() })
+        Ok(Guard {
+            own,
+            file,
+            allowed,
+            looks: Mutex::new(Looks { read, told: None }),
+            rates,
+            names: Mutex::default(),
+        })
     }
 
     pub(crate) fn is_secure(&self) -> bool {
@@ -145,41 +161,67 @@ impl Guard {
         Some(Who { name, identity, rate })
     }
 
+    /// Whether a key is still that of the same identity, which still may do the same.
+    pub(crate) fn still_has(&self, who: &Who, key: Option<[u8; 32]>) -> bool {
+        let (Some(key), Some(_)) = (key, &self.file) else { return true };
+        who.identity.as_ref() == self.allowed().identify(&PublicKey::from_bytes(key))
+    }
+
     fn rate(&self, name: &Arc<str>, rates: Rates) -> Option<Arc<Rate>> {
         if rates.frames.is_none() && rates.bytes.is_none() {
             return None;
         }
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = names.get(name).and_then(Weak::upgrade)
+        if let Some(known) = names.get(name)
             && known.rates() == rates
         {
-            return Some(known);
+            return Some(known.clone());
         }
-        names.retain(|_, rate| rate.strong_count() > 0);
         let rate = Arc::new(Rate::new(rates));
-        names.insert(name.clone(), Arc::downgrade(&rate));
+        names.insert(name.clone(), rate.clone());
         Some(rate)
     }
 
-    /// Whether the file is another than the one that was read.
-    pub(crate) fn has_changed(&self) -> bool {
-        let Some(file) = &self.file else { return false };
-        seen(file) != *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets how much those have sent who have no connection and may send as much as ever again; not before, because
+    /// whoever comes again would start afresh. To be called about once a second.
+    pub(crate) fn sweep(&self, now: u64) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.retain(|_, rate| Arc::strong_count(rate) > 1 || !rate.is_full(now));
+    }
+
+    /// Reads the file again if it is another than the one that was read, as [`read_again`](Self::read_again) does; until
+    /// it could be read, because who is not allowed any more must not stay for want of a file descriptor. An error is
+    /// told once for each state of the file.
+    pub(crate) fn look(&self) -> Option<Result<Vec<String>, zibrato_keys::Error>> {
+        let now = seen(self.file.as_ref()?);
+        if now == self.looks().read {
+            return None;
+        }
+        let result = self.read_again();
+        let told = &mut self.looks().told;
+        match &result {
+            Err(_) if told.replace(now) == Some(now) => None,
+            _ => Some(result),
+        }
     }
 
     /// Reads the file again. Gives who is no longer allowed, or something else now. A file that is wrong changes
     /// nothing.
     pub(crate) fn read_again(&self) -> Result<Vec<String>, zibrato_keys::Error> {
         let Some(file) = &self.file else { return Ok(Vec::new()) };
-        // Also where it is wrong, so that it is said once.
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen(file);
+        let before = seen(file);
         let new = Arc::new(Allowed::read(file)?);
+        *self.looks() = Looks { read: before, told: None };
         let old = {
             let mut allowed = self.allowed.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *allowed, new.clone())
         };
         let gone = old.identities().iter().filter(|i| !new.identities().contains(i));
         Ok(gone.map(|i| i.name.clone()).collect())
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn allowed(&self) -> Arc<Allowed> {
@@ -190,4 +232,37 @@ impl Guard {
 fn seen(file: &PathBuf) -> Seen {
     let metadata = std::fs::metadata(file).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_as_soon_as_it_can_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("allowed.toml");
+        let key = |n: u8| PublicKey::from_bytes([n; 32]).to_string();
+        let write = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            // The same time and size, as where the file is in order and descriptors were lacking.
+            std::fs::File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(SystemTime::UNIX_EPOCH)
+                .unwrap();
+        };
+        let of = |name: &str| format!("[{name}]\nkey = '{}'\n", key(1));
+        std::fs::write(&path, of("a")).unwrap();
+        let guard = Guard::new(None, Some(path.clone()), Rates::default()).unwrap();
+        assert!(guard.look().is_none());
+        write(&of("b").replace('=', "?"));
+        assert!(matches!(guard.look(), Some(Err(_))));
+        assert!(guard.look().is_none(), "it is said once");
+        write(&of("b"));
+        assert_eq!(guard.look(), Some(Ok(vec!["a".to_owned()])));
+        assert!(guard.look().is_none());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use omq_proto::proto::Command;
@@ -21,6 +22,8 @@ const HEADERS: usize = 1024;
 const TURNS: usize = 2;
 /// Most that a connection keeps allocated for the beginnings of small messages.
 const SPARE: usize = 4096;
+/// About what a part costs besides its bytes.
+const PART: usize = 64;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -92,7 +95,8 @@ impl Fault {
     }
 }
 
-type Take<'t> = dyn FnMut(&Batch<'_>) -> Result<(), Why> + 't;
+type SplitWith = fn(&mut Split, &[u8], WireLimits) -> Result<Rest, BadWire>;
+type Take<'t> = dyn FnMut(&Batch<'_>) -> Result<(), Fault> + 't;
 
 /// The reading side of a connection.
 pub(crate) struct Input {
@@ -104,11 +108,23 @@ pub(crate) struct Input {
     /// The largest message that came whole: as much is allocated at once for the next.
     proven: usize,
     is_large: bool,
+    /// Whether something came whole with the last read, so that what is held now is new.
+    has_passed: bool,
+    /// Under encryption: bytes of the parts that have come whole of a message that has not.
+    assembled: usize,
 }
 
 impl Input {
     pub(crate) fn new(limits: WireLimits) -> Input {
-        Input { limits, partial: BytesMut::new(), known: 0, proven: 0, is_large: false }
+        Input {
+            limits,
+            partial: BytesMut::new(),
+            known: 0,
+            proven: 0,
+            is_large: false,
+            has_passed: false,
+            assembled: 0,
+        }
     }
 
     /// Reads some of what is there, and hands over what is whole.
@@ -117,16 +133,28 @@ impl Input {
         stream: &TcpStream,
         links: &Links,
         link: &Link,
+        take: &mut dyn FnMut(&Batch<'_>) -> Result<(), Why>,
+    ) -> Result<Read, Fault> {
+        self.read_with(stream, links, link, Split::split, &mut |batch| take(batch).map_err(Fault::Service))
+    }
+
+    fn read_with(
+        &mut self,
+        stream: &TcpStream,
+        links: &Links,
+        link: &Link,
+        split: SplitWith,
         take: &mut Take<'_>,
     ) -> Result<Read, Fault> {
         let mut result = Ok(Read::More);
         for _ in 0..TURNS {
+            self.has_passed = false;
             result = if self.known > OWN {
-                self.read_own(stream, links, link, take)
+                self.read_own(stream, links, link, split, take)
             } else {
-                SCRATCH.with_borrow_mut(|scratch| self.read_many(stream, scratch, take))
+                SCRATCH.with_borrow_mut(|scratch| self.read_many(stream, scratch, split, take))
             };
-            links.incoming(link, self.partial.capacity());
+            links.incoming(link, self.held(), self.has_passed && self.assembled == 0);
             if !matches!(result, Ok(Read::More)) {
                 break;
             }
@@ -134,10 +162,16 @@ impl Input {
         result
     }
 
+    /// Bytes that are held of what is not whole yet.
+    fn held(&self) -> usize {
+        self.assembled + if self.partial.is_empty() { 0 } else { self.partial.capacity() }
+    }
+
     fn read_many(
         &mut self,
         stream: &TcpStream,
         scratch: &mut Scratch,
+        split: SplitWith,
         take: &mut Take<'_>,
     ) -> Result<Read, Fault> {
         scratch.bytes.resize(READ + OWN, 0);
@@ -152,10 +186,11 @@ impl Input {
         };
         self.is_large = false;
         let bytes = &scratch.bytes[..held + read];
-        let rest = scratch.split.split(bytes, self.limits);
+        let rest = split(&mut scratch.split, bytes, self.limits);
         let Split { items, parts } = &scratch.split;
         if !items.is_empty() {
-            take(&Batch { bytes, own: None, items, parts }).map_err(Fault::Service)?;
+            self.has_passed = true;
+            take(&Batch { bytes, own: None, items, parts })?;
         }
         let Rest { from, known } = rest.map_err(Fault::Wire)?;
         self.known = known;
@@ -189,10 +224,11 @@ impl Input {
         stream: &TcpStream,
         links: &Links,
         link: &Link,
+        split: SplitWith,
         take: &mut Take<'_>,
     ) -> Result<Read, Fault> {
         self.reserve(self.partial.len());
-        links.incoming(link, self.partial.capacity());
+        links.incoming(link, self.assembled + self.partial.capacity(), false);
         let room = self.partial.capacity().min(self.known) - self.partial.len();
         let read = match stream.try_read_buf(&mut (&mut self.partial).limit(room)) {
             Ok(0) => return Ok(Read::End),
@@ -201,16 +237,16 @@ impl Input {
             Err(error) => return Err(error.into()),
         };
         if self.partial.len() == self.known {
-            let mut split = Split::default();
-            let rest = split.split(&self.partial, self.limits);
+            let mut whole = Split::default();
+            let rest = split(&mut whole, &self.partial, self.limits);
             match rest {
                 Ok(Rest { known: 0, .. }) => {
                     self.proven = self.known;
                     (self.known, self.is_large) = (0, true);
                     let bytes = std::mem::take(&mut self.partial).freeze();
-                    let Split { items, parts } = &split;
-                    let batch = Batch { bytes: &bytes, own: Some(&bytes), items, parts };
-                    take(&batch).map_err(Fault::Service)?;
+                    let Split { items, parts } = &whole;
+                    self.has_passed = true;
+                    take(&Batch { bytes: &bytes, own: Some(&bytes), items, parts })?;
                 }
                 // Another part is to come.
                 Ok(rest) => self.known = rest.known,
@@ -220,52 +256,77 @@ impl Input {
         Ok(if read < room { Read::Nothing } else { Read::More })
     }
 
-    /// The same under encryption, where `omq-proto` splits and decrypts.
+    /// The same under encryption: `omq-proto` gets nothing but whole frames, so that what is not whole is held here.
     pub(crate) fn read_secure(
         &mut self,
         stream: &TcpStream,
         connection: &mut Connection,
-        take: &mut Take<'_>,
+        links: &Links,
+        link: &Link,
+        take: &mut dyn FnMut(&Batch<'_>) -> Result<(), Why>,
     ) -> Result<Read, Fault> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.bytes.resize(READ + OWN, 0);
-            let read = match stream.try_read(&mut scratch.bytes[..READ]) {
-                Ok(0) => return Ok(Read::End),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Nothing),
-                Err(error) => return Err(error.into()),
-            };
-            let fed = connection.handle_input(Bytes::copy_from_slice(&scratch.bytes[..read]));
-            self.hand_over(connection, &mut scratch.split, take)?;
-            fed.map_err(Fault::Secure)?;
-            Ok(if read < READ { Read::Nothing } else { Read::More })
-        })
-    }
-
-    /// Hands over what has been decrypted, as it would stand on a plain wire.
-    fn hand_over(
-        &mut self,
-        connection: &mut Connection,
-        split: &mut Split,
-        take: &mut Take<'_>,
-    ) -> Result<(), Fault> {
-        let mut plain = Vec::new();
-        while let Some(event) = connection.poll_event() {
-            match event {
-                Event::Command(Command::Subscribe(prefix)) => command(&mut plain, b"SUBSCRIBE", &prefix),
-                Event::Command(Command::Cancel(prefix)) => command(&mut plain, b"CANCEL", &prefix),
-                _ => {}
+        let (mut opener, limits) =
+            (Opener { connection, links, assembled: self.assembled, has_passed: false }, self.limits);
+        // The scratch of the thread is in use meanwhile.
+        let mut plain = Scratch::default();
+        let mut open = |batch: &Batch<'_>| {
+            plain.bytes.clear();
+            let opened = opener.open(batch, &mut plain.bytes);
+            if !plain.bytes.is_empty() {
+                plain.split.split(&plain.bytes, limits).map_err(Fault::Wire)?;
+                let Split { items, parts } = &plain.split;
+                take(&Batch { bytes: &plain.bytes, own: None, items, parts }).map_err(Fault::Service)?;
             }
+            opened
+        };
+        let read = self.read_with(stream, links, link, Split::split_sealed, &mut open);
+        let Opener { assembled, has_passed, .. } = opener;
+        if assembled != std::mem::replace(&mut self.assembled, assembled) || has_passed {
+            links.incoming(link, self.held(), has_passed);
         }
-        while let Some(message) = connection.poll_message() {
-            let parts: Vec<&[u8]> = (0..message.len()).filter_map(|i| message.part_slice(i)).collect();
-            join(&mut plain, parts.into_iter());
+        read
+    }
+}
+
+/// Decrypts frames.
+struct Opener<'a> {
+    connection: &'a mut Connection,
+    links: &'a Links,
+    assembled: usize,
+    has_passed: bool,
+}
+
+impl Opener<'_> {
+    /// Appends what is in the frames, as it would stand on a plain wire. Where there is an error, what came before it is
+    /// there.
+    fn open(&mut self, batch: &Batch<'_>, plain: &mut Vec<u8>) -> Result<(), Fault> {
+        let sealed = batch.own.cloned().unwrap_or_else(|| Bytes::copy_from_slice(batch.bytes));
+        for item in batch.items {
+            let Item::Message { wire, .. } = item else { continue };
+            let answers = self.connection.pending_transmit_size();
+            let fed = self.connection.handle_input(sealed.slice(wire.clone()));
+            let mut is_part = true;
+            while let Some(event) = self.connection.poll_event() {
+                is_part = false;
+                match event {
+                    Event::Command(Command::Subscribe(prefix)) => command(plain, b"SUBSCRIBE", &prefix),
+                    Event::Command(Command::Cancel(prefix)) => command(plain, b"CANCEL", &prefix),
+                    _ => {}
+                }
+            }
+            while let Some(message) = self.connection.poll_message() {
+                (is_part, self.assembled, self.has_passed) = (false, 0, true);
+                let parts: Vec<&[u8]> = (0..message.len()).filter_map(|i| message.part_slice(i)).collect();
+                join(plain, parts.into_iter());
+            }
+            if self.connection.pending_transmit_size() > answers {
+                // A heartbeat, which has been answered already.
+                self.links.counts.commands.fetch_add(1, Relaxed);
+            } else if is_part {
+                self.assembled += wire.len() + PART;
+            }
+            fed.map_err(Fault::Secure)?;
         }
-        if plain.is_empty() {
-            return Ok(());
-        }
-        split.split(&plain, self.limits).map_err(Fault::Wire)?;
-        let Split { items, parts } = split;
-        take(&Batch { bytes: &plain, own: None, items, parts }).map_err(Fault::Service)
+        Ok(())
     }
 }

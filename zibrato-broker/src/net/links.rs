@@ -89,6 +89,17 @@ pub(crate) struct LinkCounts {
     pub(crate) commands: AtomicU64,
 }
 
+/// Why a connection is not let in after its handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotGreeted {
+    /// It had to make room, which has been counted.
+    Ended,
+    /// There are too many of its owner.
+    Refused(Why),
+    /// Its owner may not come in any more.
+    Forbidden,
+}
+
 /// All connections of the broker.
 pub(crate) struct Links {
     table: Mutex<Table>,
@@ -108,7 +119,7 @@ pub(crate) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.links.incoming(&self.link, 0);
+        self.links.incoming(&self.link, 0, true);
         self.links.table().leave(&self.link);
     }
 }
@@ -182,17 +193,33 @@ impl Links {
         Ok(Entered { link, links: self.clone() })
     }
 
-    /// Notes that a handshake is done, and whose connection it is.
-    pub(crate) fn greeted(&self, link: &Link, owner: &Arc<str>, is_identity: bool) -> Result<(), Why> {
-        let mut table = self.table();
-        table.finished(link);
-        if is_identity {
-            let count = table.by_owner.entry(owner.clone()).or_default();
-            if *count >= self.limits.per_identity {
-                return Err("connections_per_identity");
+    /// Notes that a handshake is done, and whose connection it is, unless it has had to make room meanwhile. Whether it
+    /// `may` still come in is asked once it can be found by [`end_owners`](Self::end_owners): whoever is forbidden just
+    /// now is either told by that, or not let in here.
+    pub(crate) fn greeted(
+        &self,
+        link: &Link,
+        owner: &Arc<str>,
+        is_identity: bool,
+        may: impl FnOnce() -> bool,
+    ) -> Result<(), NotGreeted> {
+        {
+            let mut table = self.table();
+            if !table.links.contains_key(&link.id) {
+                return Err(NotGreeted::Ended);
             }
-            *count += 1;
-            table.owners.insert(link.id, owner.clone());
+            table.finished(link);
+            if is_identity {
+                let count = table.by_owner.entry(owner.clone()).or_default();
+                if *count >= self.limits.per_identity {
+                    return Err(NotGreeted::Refused("connections_per_identity"));
+                }
+                *count += 1;
+                table.owners.insert(link.id, owner.clone());
+            }
+        }
+        if !may() {
+            return Err(NotGreeted::Forbidden);
         }
         self.counts.greeted.fetch_add(1, Relaxed);
         Ok(())
@@ -213,36 +240,66 @@ impl Links {
         self.refusals.count_of(link.place, why, &link.address.to_string(), "made room for others");
     }
 
-    /// Makes room when the process has no file descriptor left: the oldest unfinished handshake goes.
+    /// Makes room when the process has no file descriptor left: the oldest unfinished handshake goes, or where there is
+    /// none, the youngest connection of the address that has most.
     pub(crate) fn shed(&self) {
         let mut table = self.table();
         let most = table.pending.iter().max_by_key(|(_, ids)| ids.len()).map(|(a, _)| *a);
-        if let Some(most) = most {
-            self.evict(&mut table, most, "descriptors");
+        if most.is_some_and(|most| self.evict(&mut table, most, "descriptors")) {
+            return;
         }
+        let most = table.by_address.iter().max_by_key(|(_, n)| **n).map(|(a, _)| *a);
+        let youngest = table.links.values().filter(|l| Some(l.address) == most).max_by_key(|l| l.id).cloned();
+        youngest.iter().for_each(|l| self.throw_out(&mut table, l, "descriptors"));
     }
 
-    /// Notes how many bytes a connection holds of a message that is not whole yet. Beyond the limit of all of them
-    /// together, the one that has waited longest goes.
-    pub(crate) fn incoming(&self, link: &Link, bytes: usize) {
+    /// Notes how many bytes a connection holds of a message that is not whole yet; `is_new` says that it is another
+    /// message than before. Beyond the limit of all of them together, of the address that holds most the one goes that
+    /// has waited longest.
+    pub(crate) fn incoming(&self, link: &Link, bytes: usize, is_new: bool) {
         let before = link.incoming.swap(bytes, Relaxed);
+        if before == 0 || is_new {
+            link.incoming_since.store(self.elapsed(), Relaxed);
+        }
         if before == bytes {
             return;
         }
-        if before == 0 {
-            link.incoming_since.store(self.elapsed(), Relaxed);
-        }
-        // Both are counted by the same task, so it never falls below zero.
+        // Whatever is taken off was put on before, so it never falls below zero.
         let all = if bytes >= before {
             self.incoming.fetch_add(bytes - before, Relaxed) + (bytes - before)
         } else {
             self.incoming.fetch_sub(before - bytes, Relaxed) - (before - bytes)
         };
         if all > self.limits.incoming_bytes && bytes > before {
-            let mut table = self.table();
-            let waiting = table.links.values().filter(|l| l.incoming.load(Relaxed) > 0);
-            let oldest = waiting.min_by_key(|l| (l.incoming_since.load(Relaxed), l.id)).cloned();
-            oldest.iter().for_each(|l| self.throw_out(&mut table, l, "unfinished"));
+            self.make_room();
+        }
+    }
+
+    /// Ends connections that hold messages that are not whole, until what they hold together is well below the limit, so
+    /// that this is not done for every read.
+    fn make_room(&self) {
+        let limit = self.limits.incoming_bytes;
+        let mut table = self.table();
+        let held = |l: &Arc<Link>| l.incoming.load(Relaxed);
+        let mut waiting: HashMap<IpAddr, (usize, Vec<Arc<Link>>)> = HashMap::new();
+        for link in table.links.values().filter(|l| held(l) > 0) {
+            let (bytes, links) = waiting.entry(link.address).or_default();
+            *bytes += held(link);
+            links.push(link.clone());
+        }
+        // The one that waits longest last, to be taken off.
+        let order = |l: &Arc<Link>| std::cmp::Reverse((l.incoming_since.load(Relaxed), l.id));
+        waiting.values_mut().for_each(|(_, links)| links.sort_by_cached_key(order));
+        while self.incoming.load(Relaxed) > limit - limit / 16 {
+            let most = waiting.values_mut().max_by_key(|(bytes, _)| *bytes);
+            let Some((bytes, link)) = most.and_then(|(bytes, links)| Some((bytes, links.pop()?))) else {
+                return;
+            };
+            // It no longer counts, although its task lets go of it a little later.
+            let own = link.incoming.swap(0, Relaxed);
+            self.incoming.fetch_sub(own, Relaxed);
+            *bytes = bytes.saturating_sub(own);
+            self.throw_out(&mut table, &link, "unfinished");
         }
     }
 
@@ -371,7 +428,7 @@ mod tests {
         let links = links(ConnectionLimits { connections: 3, ..Default::default() });
         let enter = |last| {
             let entered = links.enter("in", address(last))?;
-            links.greeted(&entered.link, &"".into(), false)?;
+            links.greeted(&entered.link, &"".into(), false, || true).unwrap();
             Ok::<_, Why>(entered)
         };
         let bad: Vec<_> = (0..3).map(|_| enter(1).unwrap()).collect();
@@ -385,16 +442,54 @@ mod tests {
     }
 
     #[test]
-    fn the_message_that_waits_longest_goes_when_there_is_no_room() {
+    fn of_whoever_holds_most_the_message_that_waits_longest_goes_when_there_is_no_room() {
         let links = links(ConnectionLimits { incoming_bytes: 1000, ..Default::default() });
-        let (first, second) =
-            (links.enter("in", address(1)).unwrap(), links.enter("in", address(1)).unwrap());
-        links.incoming(&first.link, 600);
-        links.incoming(&second.link, 300);
+        let enter = |last| links.enter("in", address(last)).unwrap();
+        let (good, first, second) = (enter(2), enter(1), enter(1));
+        links.incoming(&good.link, 300, false);
+        links.incoming(&first.link, 500, false);
+        links.incoming(&second.link, 100, false);
         assert_eq!(links.incoming_bytes(), 900);
-        links.incoming(&second.link, 500);
-        assert_eq!((first.link.told(), second.link.told()), (Told::End, Told::Run));
+        links.incoming(&second.link, 300, false);
+        let told = [&good, &first, &second].map(|e| e.link.told());
+        assert_eq!(told, [Told::Run, Told::End, Told::Run]);
+        assert_eq!(links.incoming_bytes(), 600);
         drop(first);
-        assert_eq!(links.incoming_bytes(), 500);
+        assert_eq!(links.incoming_bytes(), 600);
+        drop((good, second));
+        assert_eq!(links.incoming_bytes(), 0);
+    }
+
+    #[test]
+    fn a_message_is_late_by_its_own_time_and_not_by_that_of_the_one_before() {
+        let message_time = Duration::from_millis(100);
+        let links = links(ConnectionLimits { message_time, ..Default::default() });
+        let (one, other) = (links.enter("in", address(1)).unwrap(), links.enter("in", address(1)).unwrap());
+        links.incoming(&one.link, 100, false);
+        links.incoming(&other.link, 100, false);
+        std::thread::sleep(2 * message_time);
+        // The next message of it has begun.
+        links.incoming(&other.link, 100, true);
+        links.sweep();
+        assert_eq!((one.link.told(), other.link.told()), (Told::End, Told::Run));
+    }
+
+    #[test]
+    fn whoever_is_forbidden_while_it_comes_in_does_not_stay() {
+        let links = links(ConnectionLimits::default());
+        let owner: Arc<str> = "worker".into();
+        let entered = links.enter("out", address(1)).unwrap();
+        // The file is read again after it was asked whose key it is: either of both has to see the other.
+        let forbidden = || {
+            assert_eq!(links.end_owners(|name| name == &*owner, "revoked"), 1);
+            false
+        };
+        assert_eq!(links.greeted(&entered.link, &owner, true, forbidden), Err(NotGreeted::Forbidden));
+        assert_eq!(entered.link.told(), Told::End);
+        // It is out of the table, and comes back in no other way.
+        assert_eq!(links.greeted(&entered.link, &owner, true, || true), Err(NotGreeted::Ended));
+        drop(entered);
+        let table = links.table();
+        assert_eq!((table.owners.len(), table.by_owner.len()), (0, 0));
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::connection::{self, Peer, Service};
 use super::guard::Guard;
 use super::handshake::shake;
-use super::links::{Entered, Links, Told};
+use super::links::{Entered, Links, NotGreeted, Told};
 use super::outbox::{Outbox, Pool};
 use crate::error::Error;
 use crate::keep::Origin;
@@ -152,10 +152,18 @@ async fn serve(
     if let Some(why) = service.refuses(&who) {
         return refusals.count_of(place, why, &who.name, "its identity may not do that");
     }
-    if let Err(why) = links.greeted(&link, &who.name, shaken.key.is_some()) {
-        return refusals.count_of(place, why, &who.name, "a connection beyond the limit");
+    let may_still = || guard.still_has(&who, shaken.key);
+    match links.greeted(&link, &who.name, shaken.key.is_some(), may_still) {
+        Ok(()) => {}
+        Err(NotGreeted::Ended) => return,
+        Err(NotGreeted::Refused(why)) => {
+            return refusals.count_of(place, why, &who.name, "a connection beyond the limit");
+        }
+        Err(NotGreeted::Forbidden) => {
+            return refusals.count_of(place, "revoked", &who.name, "no longer allowed");
+        }
     }
-    let outbox = Outbox::new(service.queue(), pool);
+    let outbox = Outbox::new(service.queue(), pool, &who.name);
     let origin = Origin { sender: who.name.clone(), connection: link.id, instances: who.instances() };
     let peer = Arc::new(Peer { link, who, outbox, minor: shaken.minor, origin });
     connection::serve(stream, &peer, shaken.secure, &*service, &links, &refusals).await;

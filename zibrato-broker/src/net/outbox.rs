@@ -1,9 +1,9 @@
 //! What waits to be written to one peer: bounded in messages and bytes, and in bytes over all peers together.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -34,7 +34,8 @@ impl Run {
         &self.bytes[self.topic.clone()]
     }
 
-    fn cost(&self) -> usize {
+    /// What it counts for in a queue.
+    pub(crate) fn cost(&self) -> usize {
         self.bytes.len() + ENTRY
     }
 }
@@ -45,22 +46,73 @@ pub(crate) struct Pool {
     limit: usize,
     bytes: AtomicUsize,
     queues: AtomicUsize,
+    owners: Mutex<HashMap<Arc<str>, Weak<Owner>>>,
+    owner_count: AtomicUsize,
+}
+
+/// What is held in all queues of an identity, or of an address.
+#[derive(Debug)]
+struct Owner {
+    name: Arc<str>,
+    bytes: AtomicUsize,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut owners = self.pool.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        // It may have come again meanwhile.
+        if owners.get(&self.name).is_some_and(|own| own.strong_count() == 0) {
+            owners.remove(&self.name);
+        }
+        self.pool.owner_count.store(owners.len(), Relaxed);
+    }
 }
 
 impl Pool {
     pub(crate) fn new(limit: usize) -> Arc<Pool> {
-        Arc::new(Pool { limit, bytes: AtomicUsize::new(0), queues: AtomicUsize::new(0) })
+        Arc::new(Pool {
+            limit,
+            bytes: AtomicUsize::new(0),
+            queues: AtomicUsize::new(0),
+            owners: Mutex::default(),
+            owner_count: AtomicUsize::new(0),
+        })
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
 
-    /// Whether a queue that holds `own` may take `more`. Where all are at their limit together, each still has its
-    /// share of a half of it.
-    fn has_room(&self, own: usize, more: usize) -> bool {
-        let queues = self.queues.load(Relaxed).max(1);
-        self.bytes.load(Relaxed) + more <= self.limit || own + more <= self.limit / 2 / queues
+    fn owner(self: &Arc<Self>, name: &Arc<str>) -> Arc<Owner> {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = owners.get(name).and_then(Weak::upgrade) {
+            return own;
+        }
+        let own = Arc::new(Owner { name: name.clone(), bytes: AtomicUsize::new(0), pool: self.clone() });
+        owners.insert(name.clone(), Arc::downgrade(&own));
+        self.owner_count.store(owners.len(), Relaxed);
+        own
+    }
+
+    /// Whether a queue that holds `own` may take `more`. Where all are at their limit together, each owner still has its
+    /// share of a quarter of it, whatever others do, and each queue of another.
+    fn has_room(&self, owner: &Owner, own: usize, more: usize) -> bool {
+        let share =
+            |held: usize, among: &AtomicUsize| held + more <= self.limit / 4 / among.load(Relaxed).max(1);
+        self.bytes.load(Relaxed) + more <= self.limit
+            || share(owner.bytes.load(Relaxed), &self.owner_count)
+            || share(own, &self.queues)
+    }
+
+    fn hold(&self, owner: &Owner, bytes: usize) {
+        self.bytes.fetch_add(bytes, Relaxed);
+        owner.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    fn release(&self, owner: &Owner, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+        owner.bytes.fetch_sub(bytes, Relaxed);
     }
 }
 
@@ -91,13 +143,15 @@ pub(crate) struct Outbox {
     filled: Notify,
     drained: Notify,
     pool: Arc<Pool>,
+    owner: Arc<Owner>,
     limits: QueueLimits,
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: QueueLimits, pool: Arc<Pool>) -> Outbox {
+    pub(crate) fn new(limits: QueueLimits, pool: Arc<Pool>, owner: &Arc<str>) -> Outbox {
         pool.queues.fetch_add(1, Relaxed);
-        Outbox { queue: Mutex::default(), filled: Notify::new(), drained: Notify::new(), pool, limits }
+        let owner = pool.owner(owner);
+        Outbox { queue: Mutex::default(), filled: Notify::new(), drained: Notify::new(), pool, owner, limits }
     }
 
     /// Queues runs; gives how many messages had to be dropped. One wake-up for all of them.
@@ -151,7 +205,7 @@ impl Outbox {
         let has_room = !queue.is_closed
             && queue.messages + run.messages <= self.limits.messages
             && queue.bytes + cost <= self.limits.bytes
-            && self.pool.has_room(queue.bytes, cost);
+            && self.pool.has_room(&self.owner, queue.bytes, cost);
         if has_room {
             self.put_anyway(queue, run);
         }
@@ -161,7 +215,7 @@ impl Outbox {
     fn put_anyway(&self, queue: &mut Queue, run: &Run) {
         queue.messages += run.messages;
         queue.bytes += run.cost();
-        self.pool.bytes.fetch_add(run.cost(), Relaxed);
+        self.pool.hold(&self.owner, run.cost());
         queue.runs.push_back(run.clone());
     }
 
@@ -199,12 +253,17 @@ impl Outbox {
     pub(crate) fn sent(&self, runs: impl Iterator<Item = Run>) {
         let mut cost = 0;
         runs.for_each(|run| cost += run.cost());
+        self.sent_bytes(cost);
+    }
+
+    /// The same of runs that [cost](Run::cost) so much.
+    pub(crate) fn sent_bytes(&self, cost: usize) {
         if cost > 0 {
             let mut queue = self.lock();
             // After `close` nothing counts any more.
             if !queue.is_closed {
                 queue.bytes -= cost;
-                self.pool.bytes.fetch_sub(cost, Relaxed);
+                self.pool.release(&self.owner, cost);
             }
             drop(queue);
             self.drained.notify_waiters();
@@ -231,7 +290,7 @@ impl Outbox {
         let mut queue = self.lock();
         if !queue.is_closed {
             queue.is_closed = true;
-            self.pool.bytes.fetch_sub(queue.bytes, Relaxed);
+            self.pool.release(&self.owner, queue.bytes);
             queue.runs = VecDeque::new();
             queue.control = VecDeque::new();
             (queue.bytes, queue.messages) = (0, 0);
@@ -273,7 +332,7 @@ mod tests {
     fn whole_messages_are_dropped_beyond_a_limit_and_room_comes_back() {
         let pool = Pool::new(10_000);
         let limits = QueueLimits { messages: 3, bytes: 1000 };
-        let outbox = Outbox::new(limits, pool.clone());
+        let outbox = Outbox::new(limits, pool.clone(), &"somebody".into());
         let runs = [run(100), run(900), run(10), run(20), run(30)];
         assert_eq!(outbox.push(runs.iter()), 2);
         assert_eq!(pool.bytes(), 130 + 3 * ENTRY);
@@ -294,11 +353,19 @@ mod tests {
     fn all_queues_together_are_bounded_and_each_has_its_share() {
         let pool = Pool::new(10_000);
         let limits = QueueLimits { messages: 1000, bytes: 1 << 20 };
-        let (greedy, modest) = (Outbox::new(limits, pool.clone()), Outbox::new(limits, pool.clone()));
+        let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
+        let (greedy, modest) =
+            (Outbox::new(limits, pool.clone(), &one), Outbox::new(limits, pool.clone(), &one));
         assert_eq!(greedy.push(vec![run(936); 20].iter()), 10);
-        assert_eq!(modest.push(vec![run(936); 20].iter()), 18);
+        assert_eq!(modest.push(vec![run(936); 20].iter()), 19);
+        // However many queues somebody has, others have their share.
+        let more: Vec<_> = (0..100).map(|_| Outbox::new(limits, pool.clone(), &one)).collect();
+        let apart = Outbox::new(limits, pool.clone(), &other);
+        assert_eq!(apart.push(vec![run(536); 20].iter()), 18);
         assert!(pool.bytes() <= 15_000);
-        drop(greedy);
-        assert_eq!(modest.push(vec![run(936); 20].iter()), 12);
+        drop((greedy, more));
+        assert_eq!(modest.push(vec![run(936); 20].iter()), 13);
+        drop((modest, apart));
+        assert_eq!((pool.bytes(), pool.owner_count.load(Relaxed)), (0, 0));
     }
 }

@@ -37,6 +37,16 @@ impl Rate {
         self.rates
     }
 
+    /// Whether as much is left at `now` as can be saved up.
+    pub(crate) fn is_full(&self, now: u64) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = now.saturating_sub(left.at) as f64 / 1e9;
+        let is_full = |left: f64, rate: Option<u64>| {
+            rate.is_none_or(|rate| left + seconds * rate as f64 >= rate as f64 * BURST)
+        };
+        is_full(left.frames, self.rates.frames) && is_full(left.bytes, self.rates.bytes)
+    }
+
     /// Takes a frame of so many bytes at `now`, in nanoseconds, if there is enough left.
     pub(crate) fn take(&self, bytes: usize, now: u64) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,6 +85,7 @@ mod tests {
         assert_eq!(taken(500, 10 * SECOND), 4);
         assert_eq!(taken(5000, 20 * SECOND), 1);
         assert_eq!(taken(1, 21 * SECOND), 0);
+        assert!(!rate.is_full(24 * SECOND) && rate.is_full(25 * SECOND));
         let none = Rate::new(Rates::default());
         assert!((0..100).all(|_| none.take(1 << 20, 0)));
     }

@@ -14,9 +14,12 @@ const COMMAND: u8 = 4;
 pub(crate) struct WireLimits {
     /// Most bytes of a message or command, 64 a part included.
     pub(crate) message: usize,
-    /// Most parts of a message.
+    /// Most parts of a message, and commands between them.
     pub(crate) parts: usize,
 }
+
+/// What encryption adds to a part: the name of the command, the nonce, the tag and the flags.
+const SEAL: usize = 8 + 8 + 16 + 1;
 
 /// Why a connection cannot go on; the words are the names of counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl Split {
     pub(crate) fn split(&mut self, bytes: &[u8], limits: WireLimits) -> Result<Rest, BadWire> {
         self.items.clear();
         self.parts.clear();
-        let (mut at, mut from, mut first, mut size, mut is_mixed) = (0, 0, 0, 0usize, false);
+        let (mut at, mut from, mut first, mut size, mut between) = (0, 0, 0, 0usize, 0);
         while at < bytes.len() {
             let flags = bytes[at];
             let is_command = flags & COMMAND != 0;
@@ -112,31 +115,75 @@ impl Split {
                     return Err(BadWire::Command);
                 }
                 self.items.push(Item::Command(body..end));
-                (at, is_mixed) = (end, self.parts.len() > first);
-                if !is_mixed {
+                at = end;
+                if self.parts.len() == first {
                     from = end;
+                } else {
+                    // They are held and looked at again with the rest of the message.
+                    between += 1;
+                    self.check_parts(first, between, limits)?;
                 }
                 continue;
             }
             size = total;
-            if self.parts.len() - first >= limits.parts {
-                self.parts.truncate(first);
-                return Err(BadWire::TooManyParts);
-            }
+            self.check_parts(first, between, limits)?;
             if end > bytes.len() {
                 return Ok(self.rest(from, first, end));
             }
             self.parts.push(body..end);
             at = end;
             if flags & MORE == 0 {
-                let parts = first..self.parts.len();
+                let (parts, is_mixed) = (first..self.parts.len(), between > 0);
                 self.items.push(Item::Message { wire: from..at, parts, is_mixed });
-                (from, first, size, is_mixed) = (at, self.parts.len(), 0, false);
+                (from, first, size, between) = (at, self.parts.len(), 0, 0);
             }
         }
         // Between two parts, the next header is what is missing.
         let known = if from < at { at + 2 } else { at };
         Ok(self.rest(from, first, known))
+    }
+
+    /// Splits encrypted bytes into frames, each of them an item of its own: what it is, and whether more of its message
+    /// follows, is to be seen inside only.
+    ///
+    /// # Errors
+    /// As [`split`](Self::split).
+    pub(crate) fn split_sealed(&mut self, bytes: &[u8], limits: WireLimits) -> Result<Rest, BadWire> {
+        self.items.clear();
+        self.parts.clear();
+        let mut at = 0;
+        while at < bytes.len() {
+            let flags = bytes[at];
+            if flags & !(MORE | LONG | COMMAND) != 0 {
+                return Err(BadWire::Flags);
+            }
+            let header = if flags & LONG != 0 { 9 } else { 2 };
+            let Some(length) = bytes.get(at + 1..at + header) else {
+                return Ok(Rest { from: at, known: header });
+            };
+            let length = length.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            if length > limits.message.saturating_add(SEAL) {
+                return Err(BadWire::TooLong);
+            }
+            let end = at + header + length;
+            if end > bytes.len() {
+                return Ok(Rest { from: at, known: end - at });
+            }
+            let parts = self.parts.len()..self.parts.len() + 1;
+            self.parts.push(at + header..end);
+            self.items.push(Item::Message { wire: at..end, parts, is_mixed: false });
+            at = end;
+        }
+        Ok(Rest { from: at, known: 0 })
+    }
+
+    fn check_parts(&mut self, first: usize, between: usize, limits: WireLimits) -> Result<(), BadWire> {
+        if self.parts.len() - first + between < limits.parts {
+            return Ok(());
+        }
+        self.parts.truncate(first);
+        Err(BadWire::TooManyParts)
     }
 
     fn rest(&mut self, from: usize, first: usize, known: usize) -> Rest {
@@ -150,6 +197,15 @@ impl Split {
         }
         Rest { from, known: known - from }
     }
+}
+
+/// Where the part is that begins at `at`, and whether it is the last of its message; `None` if it is not there.
+pub(crate) fn part(bytes: &[u8], at: usize) -> Option<(Range<usize>, bool)> {
+    let flags = *bytes.get(at)?;
+    let header = if flags & LONG != 0 { 9 } else { 2 };
+    let length = bytes.get(at + 1..at + header)?.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let end = usize::try_from(length).ok()?.checked_add(at + header)?;
+    (end <= bytes.len()).then_some((at + header..end, flags & MORE == 0))
 }
 
 /// Appends a message to wire bytes.
@@ -218,7 +274,13 @@ mod tests {
                 assert_eq!(rest.known, 0);
             }
         }
-        let (_, parts, _) = split(&bytes);
+        let (items, parts, _) = split(&bytes);
+        let (mut at, mut whole) = (0, 0);
+        while let Some((body, is_last)) = part(&bytes[..ends[messages.len()]], at) {
+            at = body.end;
+            whole += usize::from(is_last);
+        }
+        assert_eq!((whole, items.len()), (messages.len(), messages.len() + 1));
         assert_eq!(parts, messages.concat().iter().map(|p| p.to_vec()).collect::<Vec<_>>());
     }
 
@@ -233,6 +295,42 @@ mod tests {
         // Not whole yet: nothing is told, and all of it comes again.
         let (items, _, rest) = split(&bytes[..11]);
         assert_eq!((items.len(), rest), (0, Ok(Rest { from: 0, known: 12 })));
+    }
+
+    #[test]
+    fn commands_between_parts_are_few() {
+        let ping = [4, 5, 4, b'P', b'I', b'N', b'G'];
+        let bytes = |pings: usize| [&[1, 1, b'a'][..], &ping.repeat(pings), &[0, 1, b'b']].concat();
+        assert_eq!(split(&bytes(LIMITS.parts - 2)).0.len(), LIMITS.parts - 1);
+        assert_eq!(split(&bytes(LIMITS.parts - 1)).2, Err(BadWire::TooManyParts));
+        // Between messages there may be as many as they like.
+        assert_eq!(split(&ping.repeat(1000)).0.len(), 1000);
+    }
+
+    #[test]
+    fn sealed_bytes_are_split_into_frames_wherever_they_are_cut() {
+        let frames = [
+            vec![0, 3, 1, 2, 3],
+            vec![1, 1, 9],
+            vec![4, 0],
+            [&[2, 0, 0, 0, 0, 0, 0, 1, 1][..], &[7; 257]].concat(),
+        ];
+        let bytes = frames.concat();
+        let mut split = Split::default();
+        for cut in 0..=bytes.len() {
+            let rest = split.split_sealed(&bytes[..cut], LIMITS).unwrap();
+            let (mut whole, mut end) = (0, 0);
+            while whole < frames.len() && end + frames[whole].len() <= cut {
+                end += frames[whole].len();
+                whole += 1;
+            }
+            assert_eq!((split.items.len(), rest.from), (whole, end), "{cut}");
+            assert_eq!(rest.known > 0, end < cut, "{cut}");
+            assert!(end == cut || rest.known > cut - end && rest.known <= frames[whole].len(), "{cut}");
+        }
+        assert_eq!(split.split_sealed(&[8, 0], LIMITS), Err(BadWire::Flags));
+        let long = [&[2][..], &(1u64 << 63).to_be_bytes()].concat();
+        assert_eq!(split.split_sealed(&long, LIMITS), Err(BadWire::TooLong));
     }
 
     #[test]

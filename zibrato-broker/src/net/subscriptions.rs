@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+/// Longest that prefixes are on average where there are as many as there may be; topics are no longer.
+const USUAL: usize = 64;
+
 /// How many, and how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SubscriptionLimits {
@@ -30,6 +33,8 @@ impl NotSubscribed {
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     prefixes: HashMap<Box<[u8]>, u32>,
+    /// Of all prefixes together.
+    bytes: usize,
     lengths: BTreeMap<usize, usize>,
 }
 
@@ -42,9 +47,10 @@ impl Subscriptions {
             *count = count.saturating_add(1);
             return Ok(());
         }
-        if self.prefixes.len() >= limits.count {
+        if self.prefixes.len() >= limits.count || self.bytes + prefix.len() > limits.count * USUAL {
             return Err(NotSubscribed::TooMany);
         }
+        self.bytes += prefix.len();
         self.prefixes.insert(prefix.into(), 1);
         *self.lengths.entry(prefix.len()).or_default() += 1;
         Ok(())
@@ -57,6 +63,7 @@ impl Subscriptions {
             return;
         }
         self.prefixes.remove(prefix);
+        self.bytes -= prefix.len();
         if let Some(count) = self.lengths.get_mut(&prefix.len()) {
             *count -= 1;
             if *count == 0 {
@@ -95,6 +102,18 @@ mod tests {
         assert!(subscriptions.matches(b"info|") && !subscriptions.matches(b"error|"));
         subscriptions.remove(b"info|");
         assert!(!subscriptions.matches(b"info|"));
-        assert_eq!((subscriptions.prefixes.len(), subscriptions.lengths.len()), (0, 0));
+        assert_eq!(
+            (subscriptions.prefixes.len(), subscriptions.lengths.len(), subscriptions.bytes),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn long_prefixes_are_fewer() {
+        let limits = SubscriptionLimits { count: 100, length: 1024 };
+        let mut subscriptions = Subscriptions::default();
+        let added = (0..100u8).filter(|n| subscriptions.add(&[*n; 1024], limits).is_ok()).count();
+        assert_eq!(added, 6);
+        assert_eq!(subscriptions.add(b"short", limits), Ok(()));
     }
 }

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub)] // Every test file uses another part of it.
 #![allow(clippy::unwrap_used)] // It is for tests only.
 
+pub mod raw;
+
 use std::time::{Duration, Instant};
 
 use omq_tokio::{Message as Raw, Options, Socket, SocketType};
