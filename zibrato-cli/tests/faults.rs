@@ -307,3 +307,22 @@ fn what_a_program_said_it_kept_is_delivered() {
         }
     }
 }
+
+/// A busy disk takes seconds to synchronise; a program that ends meanwhile takes what it keeps with it.
+#[test]
+fn a_slow_disk_is_waited_for() {
+    if !is_installed() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let spill = directory.path().join("spill");
+    let mut send =
+        zibrato(&["send", "counter", "jobs", "--broker", "tcp://127.0.0.1:1", "--deadline", "0.2"]);
+    send.env("ZIBRATO_SPILL", &spill);
+    let fault = Fault { call: "fsync", what: "delay_enter=2000000", when: 1, stays: false };
+    let said = fault.inflict(&send, &[], &directory.path().join("strace")).output().unwrap();
+    let files: Vec<PathBuf> = std::fs::read_dir(&spill).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(matches!(&files[..], [file] if file.extension().is_some_and(|e| e == "zibrato")), "{files:?}");
+    let err = String::from_utf8(said.stderr).unwrap();
+    assert!(err.contains(files[0].to_str().unwrap()), "{err}");
+}

@@ -12,6 +12,11 @@ use super::installed;
 use super::thread::{self, Board, Order};
 use crate::status::Status;
 
+/// How much longer than its own deadline the thread may take where the system does not schedule it.
+const SCHEDULING: Duration = Duration::from_secs(1);
+/// The same where it writes a file afterwards, which a busy disk holds up. Who leaves before has lost what is in it.
+const WRITING: Duration = Duration::from_secs(10);
+
 /// What the process knows of its publisher.
 #[derive(Debug)]
 pub(super) struct Installed {
@@ -26,7 +31,8 @@ impl Installed {
 }
 
 /// Sends until it is dropped; the drop delivers the last totals, and waits for that until the
-/// [deadline](crate::Builder::deadline) at most.
+/// [deadline](crate::Builder::deadline) at most. What is then left to be [spilled](crate::Builder::spill) is waited for, too,
+/// on a disk that does not answer for ten seconds.
 ///
 /// What is measured afterwards belongs to a new instance, which starts at zero with the next
 /// [`install`](crate::install).
@@ -55,7 +61,7 @@ impl Guard {
         registry::set_traced(settings.trace.clone());
         let (orders, inbox) = mpsc::unbounded_channel();
         let board = Arc::new(Board::default());
-        let patience = settings.deadline + Duration::from_secs(1);
+        let patience = settings.deadline + if settings.spill.is_some() { WRITING } else { SCHEDULING };
         let posted = board.clone();
         let thread = std::thread::Builder::new()
             .name("zibrato".into())
