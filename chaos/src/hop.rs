@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,7 +21,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::clock::monotonic;
 use crate::random::Random;
+use crate::witness::{Log, Seen, seen};
 use crate::zmtp::{GREETING, Unit, take};
 
 /// What happens on a way.
@@ -117,6 +119,7 @@ pub struct Hop {
     port: u16,
     weather: watch::Sender<Weather>,
     counts: Arc<Counts>,
+    log: Arc<Mutex<Log>>,
 }
 
 impl Hop {
@@ -128,15 +131,21 @@ impl Hop {
     pub fn start(runtime: &Handle, port: u16, target: u16, seed: u64, is_encrypted: bool) -> io::Result<Hop> {
         let (weather, told) = watch::channel(Weather::default());
         let counts = Arc::new(Counts::default());
+        let log = Arc::new(Mutex::new(Log::new()));
         for (offset, harm) in [(0, Harm::ToBroker), (1, Harm::FromBroker), (2, Harm::Both)] {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset))?;
             listener.set_nonblocking(true)?;
             let random = Random::new(seed, &format!("hop {port} {offset}"));
             let (port, target, counts) = (port + offset, target + offset, counts.clone());
-            let way = Way { port, target, harm, is_encrypted, counts };
+            let way = Way { port, target, harm, is_encrypted, counts, log: log.clone() };
             runtime.spawn(way.serve(listener, told.clone(), random));
         }
-        Ok(Hop { port, weather, counts })
+        Ok(Hop { port, weather, counts, log })
+    }
+
+    /// What was seen to be handed to the broker, where that is not encrypted.
+    pub fn log(&self) -> Log {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What `--broker` takes.
@@ -189,6 +198,7 @@ struct Way {
     harm: Harm,
     is_encrypted: bool,
     counts: Arc<Counts>,
+    log: Arc<Mutex<Log>>,
 }
 
 impl Way {
@@ -260,6 +270,7 @@ struct Late {
     release: Instant,
     number: u64,
     bytes: Bytes,
+    seen: Option<Seen>,
 }
 
 /// One direction of a connection.
@@ -267,6 +278,7 @@ struct Pump<'a> {
     harm: bool,
     is_encrypted: bool,
     has_frames: bool,
+    log: Option<&'a Mutex<Log>>,
     counts: &'a Counts,
     told: watch::Receiver<Weather>,
     random: Random,
@@ -279,10 +291,20 @@ struct Pump<'a> {
 
 impl<'a> Pump<'a> {
     fn new(harm: bool, way: &'a Way, told: watch::Receiver<Weather>, random: Random) -> Pump<'a> {
-        let (is_encrypted, has_frames) = (way.is_encrypted, way.harm != Harm::Both);
-        let (counts, waiting) = (&*way.counts, BinaryHeap::new());
-        let (waiting_bytes, number, last) = (0, 0, None);
-        Pump { harm, is_encrypted, has_frames, counts, told, random, waiting, waiting_bytes, number, last }
+        let is_read = way.harm == Harm::ToBroker && !way.is_encrypted;
+        Pump {
+            harm,
+            is_encrypted: way.is_encrypted,
+            has_frames: way.harm != Harm::Both,
+            log: is_read.then_some(&*way.log),
+            counts: &way.counts,
+            told,
+            random,
+            waiting: BinaryHeap::new(),
+            waiting_bytes: 0,
+            number: 0,
+            last: None,
+        }
     }
 
     async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
@@ -313,6 +335,10 @@ impl<'a> Pump<'a> {
                 }
                 newest = newest.max(late.number);
                 to.write_all(&late.bytes).await?;
+                if let (Some(log), Some(seen)) = (self.log, late.seen) {
+                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.entry(seen.source).or_default().push((monotonic(), seen.batches));
+                }
             }
             if ended && self.waiting.is_empty() {
                 return to.shutdown().await;
@@ -389,6 +415,7 @@ impl<'a> Pump<'a> {
     fn push(&mut self, bytes: Bytes, release: Instant) {
         self.number += 1;
         self.waiting_bytes += bytes.len();
-        self.waiting.push(Reverse(Late { release, number: self.number, bytes }));
+        let seen = self.log.and_then(|_| seen(&bytes));
+        self.waiting.push(Reverse(Late { release, number: self.number, bytes, seen }));
     }
 }

@@ -26,5 +26,6 @@ pub mod schedule;
 pub mod servers;
 pub mod settled;
 pub mod truth;
+pub mod witness;
 pub mod work;
 pub mod zmtp;

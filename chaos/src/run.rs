@@ -17,7 +17,7 @@ use zibrato_trial::{Fault as HttpFault, Proxy, required};
 
 use crate::audit::Audit;
 use crate::clock::{Wrong, library, monotonic};
-use crate::conservation::{Comparison, compare};
+use crate::conservation::{Comparison, Difference, compare};
 use crate::disk::Disk;
 use crate::hop::{Figures, Hop, Weather};
 use crate::info::Told;
@@ -32,6 +32,7 @@ use crate::schedule::{Event, Fault, ServerFaults, Shape, Target, schedule};
 use crate::servers::{self, Server};
 use crate::settled::{Settled, add_settled};
 use crate::truth::{Life, Trouble, Truth, together};
+use crate::witness::{self, LEVEL, Log, NAME};
 use crate::work::{Figure, steps_of};
 
 /// What a run is told.
@@ -342,10 +343,14 @@ impl Run {
         }
     }
 
-    /// What was lost, altered or repeated on the way shows in a count of the brokers: of what their last lives told before
-    /// they were killed.
-    fn check_counts(&mut self, to_brokers: Figures) {
+    /// What was lost, altered or repeated on the way shows in a count: of brokers what each life told before it was
+    /// killed, of workers what the audit has read.
+    fn check_counts(&mut self, to_brokers: Figures, from_brokers: Figures, audit: Option<&Audit>) {
         let Figures { altered, duplicated, frames_lost, .. } = to_brokers;
+        let missed = audit.map_or(0, |audit| audit.workers.values().map(|worker| worker.missed).sum());
+        // What one broker does not pass on, the other one does.
+        let alone = if self.brokers.len() == 1 { from_brokers.frames_lost } else { 0 };
+        let encrypted = if self.keys.is_some() { duplicated } else { 0 };
         let refused = self.told.refused();
         let refused =
             |reasons: &[&str]| -> u64 { reasons.iter().filter_map(|reason| refused.get(*reason)).sum() };
@@ -353,16 +358,19 @@ impl Run {
         let mut uncounted = Vec::new();
         for (what, happened, counted) in [
             ("lost on the way to brokers", frames_lost, gaps),
+            ("lost on the way to workers", alone, missed),
             ("altered on the way to brokers", altered, refused(&["tampered", "bad_wire"])),
-            (
-                "repeated under encryption",
-                if self.keys.is_some() { duplicated } else { 0 },
-                refused(&["replayed"]),
-            ),
+            ("repeated under encryption", encrypted, refused(&["replayed"])),
         ] {
             if happened >= SEEN && counted == 0 {
-                uncounted.push(format!("{happened} messages were {what}, and no broker has counted one"));
+                uncounted.push(format!("{happened} messages were {what}, and nobody has counted one"));
             }
+        }
+        // Sets may have several parts, and the last one of a program shows in none behind it; but most do show.
+        if frames_lost >= SEEN && self.keys.is_none() && gaps < frames_lost / 4 {
+            let what =
+                format!("{frames_lost} frames were lost on the way to brokers, which miss {gaps} sets");
+            uncounted.push(what);
         }
         self.complaints.append(&mut uncounted);
     }
@@ -785,12 +793,6 @@ impl Run {
             r.target == Target::Application(place) && matches!(r.fault, Fault::Pause | Fault::Revoke)
         }));
         // What only a broker knew, because a worker was away, is gone with the broker.
-        let deaths = |broker: usize| {
-            let died = move |r: &&Recorded| {
-                r.target == Target::Broker(broker) && matches!(r.fault, Fault::Kill | Fault::ReadOnly)
-            };
-            self.recorded.iter().filter(died).map(|r| r.trouble.begin)
-        };
         for r in &self.recorded {
             if !matches!(r.target, Target::Worker(_) | Target::WayFromBroker { .. }) || r.fault == Fault::Step
             {
@@ -801,7 +803,7 @@ impl Run {
                 end: r.trouble.end.saturating_add(ASKING),
             };
             let died = (0..self.brokers.len())
-                .map(|broker| deaths(broker).filter(|at| (away.begin..away.end).contains(at)).max());
+                .map(|broker| self.deaths(broker).filter(|at| (away.begin..away.end).contains(at)).max());
             if let Some(last) = died.collect::<Option<Vec<u64>>>().and_then(|all| all.into_iter().max()) {
                 troubles.push(Trouble { begin: away.begin, end: last.saturating_add(RECOVERY) });
             }
@@ -889,6 +891,13 @@ impl Run {
                 Err(why) => self.complaints.push(why),
             }
         }
+        match self.check_witnessed(&mut truth) {
+            Ok((more, found)) => {
+                compared += more;
+                differences.extend(found);
+            }
+            Err(why) => self.complaints.push(why),
+        }
         self.what_was_lost(&mut truth);
         self.look_into_logs()?;
         let usage = self.usage();
@@ -898,7 +907,7 @@ impl Run {
         let to_brokers = sum(&mut self.brokers.iter().map(|broker| &broker.way));
         let from_brokers = sum(&mut self.workers.iter().flat_map(|worker| &worker.ways));
         self.check_effects(to_brokers.plus(from_brokers));
-        self.check_counts(to_brokers);
+        self.check_counts(to_brokers, from_brokers, audit.as_ref().ok());
         if !differences.is_empty() || !self.complaints.is_empty() {
             self.keep_states()?;
         }
@@ -955,6 +964,58 @@ impl Run {
             self.brokers.iter().map(|place| format!("tcp://127.0.0.1:{}", place.port)).collect();
         let names: Vec<&str> = self.servers.iter().map(|server| lock(server).name()).collect();
         Audit::of(self.observer(), &brokers.join(","), &self.workers, &names)
+    }
+
+    /// What workers have not settled of lives that were cut off, though brokers were seen to have it.
+    fn check_witnessed(&self, truth: &mut Truth) -> Result<(usize, Vec<Difference>), String> {
+        let (mut compared, mut differences) = (0, Vec::new());
+        let not_well = |targets: &[Target], late: u64| -> Vec<Trouble> {
+            let of = self.recorded.iter().filter(|r| targets.contains(&r.target) && r.fault != Fault::Step);
+            of.map(|r| Trouble { end: r.trouble.end.saturating_add(late), ..r.trouble }).collect()
+        };
+        let logs: Vec<Log> = self.brokers.iter().map(|place| place.way.log()).collect();
+        for (server, name) in self.servers.iter().map(|server| lock(server).name()).enumerate() {
+            let mut all = Settled::default();
+            let of_server = || self.workers.iter().enumerate().filter(|(_, worker)| worker.server == server);
+            for (_, worker) in of_server() {
+                add_settled(&mut all, &worker.state)?;
+            }
+            let ranges: Vec<_> = truth.cut.iter().map(|cut| truth.alone(&cut.source)).collect();
+            for (cut, range) in truth.cut.iter_mut().zip(ranges) {
+                let Some(range) = range else { continue };
+                let least = |broker: usize, log: &Log| {
+                    let log = log.get(&cut.source)?;
+                    let ways = of_server().flat_map(|(worker, _)| {
+                        [Target::Worker(worker), Target::WayFromBroker { worker, broker }]
+                    });
+                    let deaths: Vec<u64> = self.deaths(broker).collect();
+                    let broker = not_well(&[Target::Broker(broker)], 0);
+                    let worker = not_well(&ways.collect::<Vec<_>>(), RECOVERY);
+                    Some(witness::settled(log, &broker, &worker, &deaths))
+                };
+                let least = logs.iter().enumerate().filter_map(|(broker, log)| least(broker, log)).max();
+                let Some(least) = least.and_then(|batches| i64::try_from(batches).ok()) else { continue };
+                let seen = least.unsigned_abs();
+                cut.witnessed = Some(cut.witnessed.map_or(seen, |other| other.min(seen)));
+                let key = (cut.source.clone(), LEVEL.into(), NAME.into(), None, Figure::Value);
+                let found = steps_of(NAME, Figure::Value, all.totals.get(&key).copied().unwrap_or(0.0));
+                compared += 1;
+                if found.is_none_or(|found| found < least * 2) {
+                    let what = format!("{} {NAME} {LEVEL}, of which a broker was handed that", cut.source);
+                    let (at, worker, wanted) = ("settled", name.to_owned(), (least * 2, range.high));
+                    differences.push(Difference { worker, at, what, wanted, found, step: 1.0 });
+                }
+            }
+        }
+        Ok((compared, differences))
+    }
+
+    /// When a broker died, from a moment before.
+    fn deaths(&self, broker: usize) -> impl Iterator<Item = u64> {
+        let died = move |r: &&Recorded| {
+            r.target == Target::Broker(broker) && matches!(r.fault, Fault::Kill | Fault::ReadOnly)
+        };
+        self.recorded.iter().filter(died).map(|r| r.trouble.begin)
     }
 
     /// Finds out what those have lost that were cut off, as the first worker has settled it.

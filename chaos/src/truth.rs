@@ -11,6 +11,7 @@ use zibrato_core::histogram::Histogram;
 
 use crate::application::{BATCHES_OF_CHILD, seed_of_child};
 use crate::ledger::{Account, End};
+use crate::witness::{LEVEL, NAME};
 use crate::work::{Figure, Metric, Sample, Tally, batch, recorded};
 
 /// One life of an application: a process, from its start to its end.
@@ -75,6 +76,8 @@ pub struct Cut {
     pub batches: u64,
     /// How many of them at least must have arrived.
     pub at_least: u64,
+    /// How many must have arrived at every worker because a broker was seen to be handed them; `None` where nobody looked.
+    pub witnessed: Option<u64>,
     /// How many did, by what a worker has settled of a counter that is in each; `None` where nobody can tell.
     pub arrived: Option<u64>,
     /// Seconds before the end that the first batch was measured that did not arrive, 0 where all did.
@@ -199,11 +202,20 @@ impl Truth {
             interval: life.interval.as_secs_f64(),
             batches: account.begun,
             at_least,
+            witnessed: None,
             arrived: None,
             lost_seconds: 0.0,
             done: account.done.clone(),
             over,
         });
+    }
+
+    /// The range of the counter that witnesses look at, where one life alone has this source, and was cut off.
+    pub fn alone(&self, source: &str) -> Option<Range> {
+        let metric = Metric { level: LEVEL, kind: Kind::Counter, name: NAME.into(), tag: None };
+        let of = (source.to_owned(), metric, Figure::Value);
+        self.steps.get(&of)?.as_ref()?;
+        self.ranges.get(&of).copied().filter(|range| range.exact == 0)
     }
 
     /// Adds a value to what is known by bucket, and takes note of what a gauge was set to.

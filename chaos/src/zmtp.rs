@@ -44,6 +44,23 @@ pub fn take(read: &mut BytesMut) -> Option<Unit> {
     }
 }
 
+/// The frames of a whole message.
+pub fn parts(mut message: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while let [flags, rest @ ..] = message {
+        let head = if flags & LONG == 0 {
+            rest.split_first().map(|(size, rest)| (u64::from(*size), rest))
+        } else {
+            rest.split_first_chunk().map(|(size, rest)| (u64::from_be_bytes(*size), rest))
+        };
+        let part = head.and_then(|(size, rest)| rest.split_at_checked(usize::try_from(size).ok()?));
+        let Some((part, rest)) = part else { break };
+        parts.push(part);
+        message = rest;
+    }
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +78,7 @@ mod tests {
                 units.push(unit);
             }
         }
+        assert_eq!(parts(&message), [&b"ab"[..], b"c", b""]);
         let message = Unit::Message(message.into());
         assert_eq!(units, [Unit::Command(command.into()), message.clone(), message]);
         assert!(read.is_empty());

@@ -19,13 +19,15 @@ pub(crate) fn chaos(release: bool, args: &[String]) -> Outcome {
     run(&mut command(target().join(profile).join("zibrato-chaos"), words))
 }
 
-/// What CI runs: one seed, with two brokers.
+/// What CI runs: one seed, with two brokers, plain and encrypted.
 pub(crate) fn short() -> Result<Done, Failure> {
     if !cfg!(target_os = "linux") {
         return Ok(Done::Skipped("it is set up for Linux".into()));
     }
-    let args = ["run", "--seed", "5", "--minutes", "0.5", "--brokers", "2"];
-    chaos(false, &args.map(String::from))?;
+    let args = ["run", "--seed", "5", "--minutes", "0.3", "--brokers", "2", "--keys"].map(String::from);
+    let (plain, encrypted) = (&args[..args.len() - 1], &args[..]);
+    chaos(false, plain)?;
+    chaos(false, encrypted)?;
     Ok(Done::Passed)
 }
 
