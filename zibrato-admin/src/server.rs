@@ -86,7 +86,7 @@ impl Answers {
             }
             "/metrics" => {
                 let part = Arc::clone(&self.part);
-                let make = move || exposition(&part.metrics(), part.help());
+                let make = move || exposition(&part.metrics(), part.help()) + &how_it_is(&*part);
                 told(self.metrics.get(make).await, METRICS)
             }
             "/status" => {
@@ -146,6 +146,18 @@ impl Drop for Made<'_> {
             self.0.latest.send_replace(None);
         }
     }
+}
+
+/// What `/healthz` and `/readyz` say, for who only scrapes.
+fn how_it_is(part: &dyn Part) -> String {
+    let troubles = part.troubles().is_empty();
+    let (healthy, ready) = (u8::from(troubles), u8::from(troubles && part.lacks().is_empty()));
+    format!(
+        "# HELP zibrato_healthy Whether the loops of the program turn.\n# TYPE zibrato_healthy gauge\n\
+         zibrato_healthy {healthy}\n\
+         # HELP zibrato_ready Whether the program can do its work.\n# TYPE zibrato_ready gauge\n\
+         zibrato_ready {ready}\n"
+    )
 }
 
 fn verdict(word: &str, reasons: &[String]) -> Response<Full<Bytes>> {

@@ -89,6 +89,11 @@ fn it_tells_how_the_program_is() {
     program.troubles.lock().unwrap().push("stuck".into());
     assert_eq!(get(at, "/healthz"), (503, "{\"healthy\":false,\"reasons\":[\"stuck\"]}\n".into()));
     assert!(get(at, "/readyz").1.contains("[\"stuck\",\"no broker is heard\"]"));
+    let metrics = get(at, "/metrics").1;
+    assert!(
+        metrics.contains("\nzibrato_healthy 0\n") && metrics.ends_with("\nzibrato_ready 0\n"),
+        "{metrics}"
+    );
     let (status, metrics) = get(at, "/metrics");
     assert_eq!(status, 200);
     assert!(metrics.starts_with("# HELP zibrato_broker_asks_total Questions.\n# TYPE"), "{metrics}");

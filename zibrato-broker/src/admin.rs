@@ -43,7 +43,10 @@ impl Part for Admin {
         let starts = self.shared.get().is_none();
         let starts = starts.then_some("the state is being read, and no socket listens yet");
         let stops = self.stops.load(Relaxed).then_some("the broker is about to end");
-        starts.into_iter().chain(stops).map(String::from).collect()
+        let fails = self.shared.get().is_some_and(|shared| shared.disk_fails());
+        let fails =
+            fails.then_some("the state file cannot be written, and programs that end are not acknowledged");
+        starts.into_iter().chain(stops).chain(fails).map(String::from).collect()
     }
 
     fn metrics(&self) -> Vec<Row> {

@@ -1,7 +1,7 @@
 //! What the tasks of the broker share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use zibrato_admin::Liveness;
 use zibrato_core::frame::{InstanceId, decode_head};
@@ -177,6 +177,16 @@ impl Shared {
     /// How the disk does.
     pub(crate) fn disk(&self) -> Disk {
         self.writer().as_ref().map(Writer::disk).unwrap_or_default()
+    }
+
+    /// Whether the last write failed, as far as that can be told without waiting.
+    pub(crate) fn disk_fails(&self) -> bool {
+        let writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        writer.as_ref().is_some_and(|writer| writer.disk().is_failing)
     }
 
     pub(crate) fn clear_old(&self, before: u64) {

@@ -11,6 +11,16 @@ use zibrato_transport::Broker;
 use crate::status::Status;
 use crate::subscription::Heard;
 
+/// After how many seconds without its backend a worker does not do its work; the alarm comes at the same time.
+const OUTAGE: f64 = 300.0;
+
+/// What is said of a backend that has taken nothing for so many seconds.
+fn away(outage: f64) -> Option<String> {
+    (outage > OUTAGE).then(|| {
+        format!("the backend has taken nothing for {outage:.0} s; batches wait, and the log has why")
+    })
+}
+
 /// What a worker lets others see while it runs.
 #[derive(Debug)]
 pub(crate) struct Vitals {
@@ -49,11 +59,12 @@ impl Vitals {
     }
 
     /// What is missing for its work.
-    pub(crate) fn lacks(&self) -> Vec<&'static str> {
-        let deaf = !self.heard.any();
+    pub(crate) fn lacks(&self) -> Vec<String> {
+        let deaf = (!self.heard.any()).then(|| "nothing is heard of any broker".into());
         let failing = self.failing.load(Relaxed) != 0;
-        let deaf = deaf.then_some("nothing is heard of any broker");
-        deaf.into_iter().chain(failing.then_some("the state directory cannot be written")).collect()
+        let failing = failing.then(|| "the state directory cannot be written".into());
+        let outage = away(self.status.outage(clock::unix_nanos()));
+        [deaf, failing, outage].into_iter().flatten().collect()
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -78,5 +89,17 @@ impl Vitals {
             "settled_s_ago": self.status.settled(now),
             "figures": figures,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_is_away_is_told_after_a_while() {
+        assert_eq!(away(0.0), None);
+        assert_eq!(away(299.0), None);
+        assert!(away(301.4).is_some_and(|why| why.contains("nothing for 301 s")));
     }
 }
