@@ -5,6 +5,7 @@ mod attacks;
 mod client;
 mod hostile;
 mod server;
+mod stopped;
 mod throughput;
 
 use std::path::PathBuf;
@@ -39,6 +40,15 @@ enum Command {
         #[arg(long)]
         size: Option<usize>,
     },
+    /// How long frames take to subscribers while another one is stopped.
+    Stopped {
+        /// For how long it is stopped.
+        #[arg(long, default_value_t = 60.0)]
+        seconds: f64,
+    },
+    /// A subscriber of a broker's first port and the next, for `stopped`: it only reads.
+    #[command(hide = true)]
+    Subscribe { port: u16 },
     /// Attacks, one after the other, beside good traffic.
     Hostile {
         /// Seconds of each attack.
@@ -60,6 +70,8 @@ fn main() -> ExitCode {
         Command::Throughput { python, seconds, rounds, size } => {
             throughput::run(&broker, python.as_deref(), seconds, rounds, size)
         }
+        Command::Stopped { seconds } => stopped::run(&broker, seconds),
+        Command::Subscribe { port } => stopped::subscribe(port),
         Command::Hostile { seconds, only, check } => hostile::run(&broker, seconds, only.as_deref(), check),
     };
     match result {
