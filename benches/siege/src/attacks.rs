@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::client::{self, HEAD, connect, greeting, head, hello, part, reach};
+use crate::server::{LINES_IN, LINES_OUT};
 
 /// The address that attacks come from.
 const BAD: u8 = 3;
@@ -29,10 +30,20 @@ pub(crate) const ATTACKS: &[(&str, Attack, &str)] = &[
     ("one metric name a frame", names, "level.info"),
     ("a million instances", instances, "evicted"),
     ("frames without a sound head, NaN, names of 64 KiB", unsound, "truncated"),
+    ("old lines: a new name or level in each", lines, "legacy_overflow"),
+    ("old lines: values without end at all levels", values, "lines_in"),
+    ("old lines that are none", no_lines, "line_fields"),
+    ("subscribers of old lines that do not read", slow_lines, "frames_dropped"),
 ];
 
-fn ports(port: u16) -> [(u16, &'static str); 3] {
-    [(port, "PUSH"), (port + 1, "SUB"), (port + 2, "DEALER")]
+fn ports(port: u16) -> [(u16, &'static str); 5] {
+    [
+        (port, "PUSH"),
+        (port + 1, "SUB"),
+        (port + 2, "DEALER"),
+        (port + LINES_IN, "PUB"),
+        (port + LINES_OUT, "SUB"),
+    ]
 }
 
 fn until(over: &AtomicBool, mut turn: impl FnMut() -> Option<()>) {
@@ -62,7 +73,7 @@ fn garbage(port: u16, _: u8, over: &AtomicBool) {
     let mut turn = 0;
     until(over, || {
         turn += 1;
-        say(ports(port)[turn % 3].0, &texts[turn % 4]).map(drop)
+        say(ports(port)[turn % 5].0, &texts[turn % 4]).map(drop)
     });
 }
 
@@ -73,7 +84,7 @@ fn silent(port: u16, _: u8, over: &AtomicBool) {
         if held.len() > 4000 {
             held.drain(..2000);
         }
-        held.push(say(ports(port)[turn % 3].0, &[])?);
+        held.push(say(ports(port)[turn % 5].0, &[])?);
         Some(())
     });
 }
@@ -82,7 +93,7 @@ fn huge(port: u16, _: u8, over: &AtomicBool) {
     let mut turn = 0;
     until(over, || {
         turn += 1;
-        let (port, kind) = ports(port)[turn % 3];
+        let (port, kind) = ports(port)[turn % 5];
         let mut stream = if turn % 2 == 0 { connect(port, kind, BAD).ok()? } else { say(port, &greeting())? };
         stream.write_all(&[&[[2, 3, 6][turn % 3]][..], &(1u64 << 63).to_be_bytes()].concat()).ok()?;
         // Until the broker ends it.
@@ -145,7 +156,7 @@ fn pings(port: u16, number: u8, over: &AtomicBool) {
     let mut turn = usize::from(number);
     until(over, || {
         turn += 1;
-        let (port, kind) = ports(port)[turn % 3];
+        let (port, kind) = ports(port)[turn % 5];
         let mut stream = connect(port, kind, BAD).ok()?;
         stream.set_write_timeout(Some(Duration::from_millis(200))).ok()?;
         (0..100).try_for_each(|_| stream.write_all(&ping).ok())?;
@@ -157,7 +168,7 @@ fn resets(port: u16, _: u8, over: &AtomicBool) {
     let mut turn = 0;
     until(over, || {
         turn += 1;
-        let (port, kind) = ports(port)[turn % 3];
+        let (port, kind) = ports(port)[turn % 5];
         let stream = say(port, &[&hello(kind)[..], &[0, 200, 1, 2, 3]].concat())?;
         let stream = socket2::SockRef::from(&stream);
         // Ends with RST rather than FIN.
@@ -276,11 +287,54 @@ fn unsound(port: u16, number: u8, over: &AtomicBool) {
     });
 }
 
+fn lines(port: u16, number: u8, over: &AtomicBool) {
+    let mut turn = 0u64;
+    flood_as("PUB", port + LINES_IN, over, |out| {
+        turn += 1;
+        let line = format!("l{}|Timer|name.{number}.{turn}|0.1|1700000000|s{turn}", turn / 1000);
+        part(out, false, line.as_bytes());
+    });
+}
+
+fn values(port: u16, number: u8, over: &AtomicBool) {
+    let (mut turn, long) = (0u64, "n".repeat(200));
+    flood_as("PUB", port + LINES_IN, over, |out| {
+        turn += 1;
+        let line = format!("l{}|Gauge|{long}{number}{turn}|{turn}.5|1700000000|{long}{turn}", turn % 256);
+        part(out, false, line.as_bytes());
+    });
+}
+
+fn no_lines(port: u16, _: u8, over: &AtomicBool) {
+    let mut turn = 0usize;
+    flood_as("PUB", port + LINES_IN, over, |out| {
+        turn += 1;
+        let bad: [&[u8]; 5] =
+            [b"", b"info|Timer|name", b"\xff\xfe|", b"info|Gauge|n|NaN|1700000000|s", &[b'x'; 5000]];
+        part(out, turn.is_multiple_of(7), bad[turn % 5]);
+    });
+}
+
+fn slow_lines(port: u16, number: u8, over: &AtomicBool) {
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let Ok(mut stream) = connect(port + LINES_OUT, "SUB", BAD) else { continue };
+        if client::subscribe(&mut stream, b"").is_ok() {
+            held.push(stream);
+        }
+    }
+    values(port, number, over);
+}
+
 /// Pushes as fast as it goes.
-fn flood(port: u16, over: &AtomicBool, mut message: impl FnMut(&mut Vec<u8>)) {
+fn flood(port: u16, over: &AtomicBool, message: impl FnMut(&mut Vec<u8>)) {
+    flood_as("PUSH", port, over, message);
+}
+
+fn flood_as(kind: &str, port: u16, over: &AtomicBool, mut message: impl FnMut(&mut Vec<u8>)) {
     let mut bytes = Vec::new();
     until(over, || {
-        let mut stream = connect(port, "PUSH", BAD).ok()?;
+        let mut stream = connect(port, kind, BAD).ok()?;
         while !over.load(Relaxed) {
             bytes.clear();
             (0..200).for_each(|_| message(&mut bytes));

@@ -22,8 +22,8 @@ const GOOD: u8 = 2;
 const LIMITS: [&str; 8] =
     ["--max-bytes", "64M", "--max-incoming", "64M", "--max-outgoing", "64M", "--max-instances", "20000"];
 /// Most memory that the broker may then have: twice what it keeps, for what holds it together; what comes and one and a
-/// half times what goes; and what 10,000 connections with their buffers cost.
-const MEMORY: u64 = 400 << 20;
+/// half times what goes; what 10,000 connections with their buffers cost; and what old lines leave.
+const MEMORY: u64 = (400 + 128) << 20;
 
 struct Good {
     over: Arc<AtomicBool>,
@@ -153,7 +153,16 @@ fn counters(before: &Value, after: &Value) -> String {
             }
         }
     }
-    for name in ["frames_dropped", "asks", "evicted", "conflicts", "repeats", "instances"] {
+    for name in [
+        "frames_dropped",
+        "asks",
+        "evicted",
+        "conflicts",
+        "repeats",
+        "instances",
+        "lines_in",
+        "legacy_overflow",
+    ] {
         let more = after[name].as_i64().unwrap_or_default() - before[name].as_i64().unwrap_or_default();
         if more > 0 {
             found.push(format!("{name} {more}"));

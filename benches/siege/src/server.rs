@@ -19,6 +19,10 @@ for number, socket in enumerate((pull, pub)):
 zmq.proxy(pull, pub)
 ";
 
+/// Where the broker takes lines of old publishers, and passes them on, counted from its first port.
+pub(crate) const LINES_IN: u16 = 3;
+pub(crate) const LINES_OUT: u16 = 4;
+
 /// A running program; it ends when this is dropped.
 pub(crate) struct Server {
     child: Child,
@@ -29,7 +33,8 @@ impl Server {
     pub(crate) fn broker(program: &Path, more: &[&str]) -> io::Result<Server> {
         let port = free_port()?;
         let mut command = Command::new(program);
-        command.args(["--port", &port.to_string(), "--state", "none"]).args(more);
+        command.args(["--port", &port.to_string(), "--state", "none"]);
+        command.args(["--legacy-port", &(port + LINES_IN).to_string()]).args(more);
         Server::start(command, port)
     }
 
@@ -93,7 +98,9 @@ impl Drop for Server {
 fn free_port() -> io::Result<u16> {
     loop {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        if port < u16::MAX - 2 && (port..port + 3).all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok()) {
+        if port < u16::MAX - LINES_OUT
+            && (port..=port + LINES_OUT).all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok())
+        {
             return Ok(port);
         }
     }
