@@ -319,7 +319,8 @@ fn seeds(name: &str, vectors: &Value) -> Vec<Vec<u8>> {
                 parts.iter().flat_map(|part| [&(part.len() as u32).to_be_bytes(), *part].concat()).collect()
             };
             let records: Vec<Vec<u8>> = frames.map(record).collect();
-            [vec![records.concat()], records].concat()
+            let whole = [b"zibrato spilled totals 2\n0f-3a 12345\n".to_vec(), records.concat()].concat();
+            [vec![whole, records.concat()], records].concat()
         }
         "levels" => {
             let texts =

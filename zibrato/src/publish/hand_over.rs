@@ -28,7 +28,11 @@ pub(crate) struct Parcel {
 #[derive(Debug, Clone)]
 enum Contents {
     Set(Set),
-    Spilled(Vec<Frame>),
+    Spilled {
+        frames: Vec<Frame>,
+        /// When `sent_at` of these frames was, on the clock of this process.
+        stamped: u64,
+    },
 }
 
 type Number = (InstanceId, String, u64);
@@ -38,19 +42,20 @@ impl Parcel {
         Parcel { level: set.level.to_string(), contents: Contents::Set(set) }
     }
 
-    /// All parts of one set, as they were spilled.
-    pub(crate) fn of_spilled(level: String, frames: Vec<Frame>) -> Self {
-        Parcel { level, contents: Contents::Spilled(frames) }
+    /// All parts of one set, as they were spilled. What their instance would send at `stamped` has the time that they have,
+    /// by the clock that the instance went by: how old it is follows from that, and clocks may have been set since.
+    pub(crate) fn of_spilled(level: String, frames: Vec<Frame>, stamped: u64) -> Self {
+        Parcel { level, contents: Contents::Spilled { frames, stamped } }
     }
 
     pub(crate) fn was_spilled(&self) -> bool {
-        matches!(self.contents, Contents::Spilled(_))
+        matches!(self.contents, Contents::Spilled { .. })
     }
 
     fn number(&self) -> Option<Number> {
         let head = match &self.contents {
             Contents::Set(set) => &set.head,
-            Contents::Spilled(frames) => &frames.first()?.head,
+            Contents::Spilled { frames, .. } => &frames.first()?.head,
         };
         Some((head.instance, self.level.clone(), head.sequence))
     }
@@ -59,14 +64,16 @@ impl Parcel {
     pub(crate) fn frames(&self, now: u64) -> Vec<Vec<u8>> {
         match &self.contents {
             Contents::Set(set) => set.frames(now),
-            Contents::Spilled(frames) => frames.iter().map(|frame| restamped(frame, now)).collect(),
+            Contents::Spilled { frames, stamped } => {
+                frames.iter().map(|frame| later(frame, now.saturating_sub(*stamped))).collect()
+            }
         }
     }
 }
 
-fn restamped(frame: &Frame, now: u64) -> Vec<u8> {
+fn later(frame: &Frame, by: u64) -> Vec<u8> {
     let mut head = frame.head.clone();
-    head.sent_at = now.max(head.started_at);
+    head.sent_at = head.sent_at.saturating_add(by);
     let mut bytes = Vec::new();
     encode_head(&mut bytes, &head, frame.rows.len());
     frame.rows.iter().for_each(|row| encode_row(&mut bytes, row, &head.source));

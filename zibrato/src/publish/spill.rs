@@ -2,6 +2,7 @@
 //!
 //! A file is written whole under another name first.
 
+mod moment;
 mod records;
 
 use std::io::Write;
@@ -13,7 +14,8 @@ use zibrato_core::clock;
 use zibrato_core::frame::InstanceId;
 pub use zibrato_transport::{BadKeys, Broker, KeyFiles};
 
-use self::records::{Sets, sets};
+use self::moment::Moment;
+use self::records::{Contents, Sets};
 use super::hand_over::{HandOver, Parcel};
 use super::say;
 
@@ -26,15 +28,30 @@ const HORIZON: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Debug)]
 pub(super) struct Spilled {
     pub(super) path: PathBuf,
+    /// Their times say when they were read, on the clock that their instance went by.
     sets: Sets,
+    read_at: u64,
 }
 
 impl Spilled {
+    fn new(path: PathBuf, contents: Contents) -> Spilled {
+        let Contents { moment, mut sets } = contents;
+        let read_at = clock::unix_nanos();
+        let elapsed = moment.and_then(|moment| moment.elapsed(Moment::now().as_ref()));
+        for frame in sets.values_mut().flatten() {
+            let sent_at = &mut frame.head.sent_at;
+            *sent_at = match elapsed {
+                Some(elapsed) => sent_at.saturating_add(elapsed.as_nanos() as u64),
+                None => read_at.max(*sent_at),
+            };
+        }
+        Spilled { path, sets, read_at }
+    }
+
     pub(super) fn parcels(&self) -> Vec<Parcel> {
-        self.sets
-            .iter()
-            .map(|((_, level, _), frames)| Parcel::of_spilled(level.clone(), frames.clone()))
-            .collect()
+        let parcel =
+            |level: &String, frames: &Vec<_>| Parcel::of_spilled(level.clone(), frames.clone(), self.read_at);
+        self.sets.iter().map(|((_, level, _), frames)| parcel(level, frames)).collect()
     }
 }
 
@@ -59,6 +76,7 @@ pub(super) fn write(
     let now = clock::unix_nanos();
     let frames = |parcel: &Parcel| parcel.frames(now).into_iter();
     let bytes = records::written(
+        Moment::now().as_ref(),
         parcels.iter().flat_map(|parcel| frames(parcel).map(|frame| (&*parcel.level, frame))),
     );
     let path = directory.join(format!("{instance}.{ENDING}"));
@@ -97,15 +115,15 @@ pub(super) fn read(directory: &Path) -> Vec<Spilled> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == ENDING));
     let read = |path: PathBuf| match std::fs::read(&path) {
-        Ok(bytes) => match sets(&bytes) {
-            Some(sets) if is_too_old(&sets) => {
+        Ok(bytes) => match records::read(&bytes) {
+            Some(contents) if is_too_old(&contents) => {
                 say(format_args!(
                     "{} is older than 7 days, and may be counted already; left as it is",
                     path.display()
                 ));
                 None
             }
-            Some(sets) => Some(Spilled { path, sets }),
+            Some(contents) => Some(Spilled::new(path, contents)),
             None => {
                 set_aside(&path);
                 None
@@ -134,9 +152,11 @@ fn set_aside(path: &Path) {
     }
 }
 
-fn is_too_old(sets: &Sets) -> bool {
+fn is_too_old(Contents { moment, sets }: &Contents) -> bool {
+    let elapsed = moment.as_ref().and_then(|moment| moment.elapsed(Moment::now().as_ref()));
     let written = sets.values().flatten().map(|frame| frame.head.sent_at).max().unwrap_or(0);
-    clock::unix_nanos().saturating_sub(written) > HORIZON.as_nanos() as u64
+    let by_calendar = || Duration::from_nanos(clock::unix_nanos().saturating_sub(written));
+    elapsed.unwrap_or_else(by_calendar) > HORIZON
 }
 
 pub(super) fn remove(path: &Path) {
@@ -184,7 +204,7 @@ mod tests {
     use super::*;
     use tempfile::TempDir;
     use zibrato_core::clock::Fake;
-    use zibrato_core::frame::Kind;
+    use zibrato_core::frame::{Kind, decode_head};
     use zibrato_core::publish::Publisher;
     use zibrato_core::registry::{self, Counter, MetricSpec};
 
@@ -207,15 +227,59 @@ mod tests {
         (directory, path)
     }
 
+    /// The file as an earlier version has it: no checksum, and nothing of when it was written.
+    fn as_version_1(path: &Path) {
+        let bytes = std::fs::read(path).unwrap();
+        let line_ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        std::fs::write(path, &bytes[line_ends.take(2).last().unwrap()..bytes.len() - 4]).unwrap();
+    }
+
+    /// How old the instance is by the frames that are sent at a time.
+    fn ages(directory: &Path, now: u64) -> Vec<Duration> {
+        let parcels = read(directory)[0].parcels();
+        let frames = parcels.iter().flat_map(|parcel| parcel.frames(now));
+        frames.map(|frame| Duration::from_nanos(decode_head(&frame).unwrap().age())).collect()
+    }
+
     #[test]
     fn what_is_older_than_everybody_remembers_is_not_delivered() {
         let clock = Fake::at(clock::unix_nanos());
         let _entered = clock.enter();
-        let (directory, _) = spilled();
+        let (directory, path) = spilled();
+        as_version_1(&path);
         clock.advance(HORIZON);
         assert_eq!(read(directory.path()).len(), 1);
         clock.advance(Duration::from_secs(1));
         assert_eq!(read(directory.path()).len(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_nobody_older() {
+        let (directory, _) = spilled();
+        let before = ages(directory.path(), clock::unix_nanos());
+        for hours in [-3.0, 3.0, 30.0 * 24.0] {
+            let there = clock::unix_nanos().checked_add_signed((hours * 3.6e12) as i64).unwrap();
+            let clock = Fake::at(there);
+            let _entered = clock.enter();
+            let after = ages(directory.path(), there + 1_000_000_000);
+            assert_eq!(before.len(), after.len());
+            for (before, after) in before.iter().zip(after) {
+                let older = after.saturating_sub(*before);
+                assert!((1..60).contains(&older.as_secs()), "by {older:?} after {hours} hours");
+            }
+        }
+    }
+
+    #[test]
+    fn what_waited_is_older() {
+        let moment = |uptime| Moment { boot: "b".into(), uptime };
+        let now = Some(moment(5_000_000_000));
+        assert_eq!(moment(2_000_000_000).elapsed(now.as_ref()), Some(Duration::from_secs(3)));
+        assert_eq!(moment(6_000_000_000).elapsed(now.as_ref()), None, "the machine's clock began anew");
+        let other = Moment { boot: "a".into(), uptime: 0 };
+        assert_eq!((other.elapsed(now.as_ref()), moment(0).elapsed(None)), (None, None));
+        #[cfg(target_os = "linux")]
+        assert!(Moment::now().is_some_and(|moment| moment.uptime > 0));
     }
 
     #[test]
@@ -240,9 +304,9 @@ mod tests {
     #[test]
     fn a_file_of_an_earlier_version_is_delivered() {
         let (directory, path) = spilled();
-        let bytes = std::fs::read(&path).unwrap();
-        let begin = bytes.iter().position(|&byte| byte == b'\n').unwrap() + 1;
-        std::fs::write(&path, &bytes[begin..bytes.len() - 4]).unwrap();
-        assert_eq!(read(directory.path()).len(), 1);
+        as_version_1(&path);
+        let now = clock::unix_nanos();
+        assert!(ages(directory.path(), now).iter().all(|age| age.as_secs() < 60));
+        assert!(ages(directory.path(), now + 3_600_000_000_000).iter().all(|age| age.as_secs() >= 3_600));
     }
 }

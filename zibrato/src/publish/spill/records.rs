@@ -1,13 +1,16 @@
 //! What is in a file of spilled totals.
 //!
-//! The first line is [`FIRST_LINE`]. A run of records follows: the length of a topic as four bytes, big-endian, the
-//! topic, and the same for a frame as it would have been sent. The last four bytes are the CRC-32 of everything before
-//! them, big-endian. Files of Zibrato before 0.1 are the records only.
+//! The first line is [`FIRST_LINE`]. The second says when the file was written: the machine's boot id, a blank, and for
+//! how long the machine had been running, in nanoseconds; or nothing. A run of records follows: the length of a topic as
+//! four bytes, big-endian, the topic, and the same for a frame as it would have been sent. The last four bytes are the
+//! CRC-32 of everything before them, big-endian. Files of the first version are the records only.
 
 use std::collections::BTreeMap;
 
 use zibrato_core::frame::{Frame, InstanceId, decode};
 use zibrato_core::level;
+
+use super::moment::Moment;
 
 /// Tells the format.
 const FIRST_LINE: &[u8] = b"zibrato spilled totals 2\n";
@@ -15,9 +18,23 @@ const FIRST_LINE: &[u8] = b"zibrato spilled totals 2\n";
 /// Frames by what they are a set of: instance, level, and number.
 pub(super) type Sets = BTreeMap<(InstanceId, String, u64), Vec<Frame>>;
 
+/// What a file has.
+#[derive(Debug, PartialEq)]
+pub(super) struct Contents {
+    /// When it was written, if that is known.
+    pub(super) moment: Option<Moment>,
+    pub(super) sets: Sets,
+}
+
 /// The file of these frames, each with its level.
-pub(super) fn written<'a>(frames: impl Iterator<Item = (&'a str, Vec<u8>)>) -> Vec<u8> {
+pub(super) fn written<'a>(
+    moment: Option<&Moment>,
+    frames: impl Iterator<Item = (&'a str, Vec<u8>)>,
+) -> Vec<u8> {
     let mut bytes = FIRST_LINE.to_vec();
+    let line = moment.map_or(String::new(), |Moment { boot, uptime }| format!("{boot} {uptime}"));
+    bytes.extend_from_slice(line.as_bytes());
+    bytes.push(b'\n');
     for (level, frame) in frames {
         for part in [level::topic(level).as_bytes(), &frame] {
             bytes.extend_from_slice(&(part.len() as u32).to_be_bytes());
@@ -30,16 +47,23 @@ pub(super) fn written<'a>(frames: impl Iterator<Item = (&'a str, Vec<u8>)>) -> V
 }
 
 /// What is in a file; `None` if not all of it is as it was written.
-pub(super) fn sets(file: &[u8]) -> Option<Sets> {
-    let mut bytes = match file.strip_prefix(FIRST_LINE) {
-        Some(_) => {
-            let (summed, sum) = file.split_last_chunk::<4>()?;
-            (crc32fast::hash(summed) == u32::from_be_bytes(*sum)).then_some(())?;
-            summed.strip_prefix(FIRST_LINE)?
-        }
-        None if file.is_empty() => return None,
-        None => file,
+pub(super) fn read(file: &[u8]) -> Option<Contents> {
+    if !file.starts_with(FIRST_LINE) {
+        return (!file.is_empty()).then(|| Some(Contents { moment: None, sets: sets(file)? }))?;
+    }
+    let (summed, sum) = file.split_last_chunk::<4>()?;
+    (crc32fast::hash(summed) == u32::from_be_bytes(*sum)).then_some(())?;
+    let rest = summed.strip_prefix(FIRST_LINE)?;
+    let end = rest.iter().position(|&byte| byte == b'\n')?;
+    let (line, records) = (std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]);
+    let moment = match line.split_once(' ') {
+        Some((boot, uptime)) => Some(Moment { boot: boot.into(), uptime: uptime.parse().ok()? }),
+        None => line.is_empty().then_some(None)?,
     };
+    Some(Contents { moment, sets: sets(records)? })
+}
+
+fn sets(mut bytes: &[u8]) -> Option<Sets> {
     let mut sets = Sets::new();
     while !bytes.is_empty() {
         let level = level::of_topic(take(&mut bytes)?)?.to_string();
