@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::document;
 use crate::setup::program;
-use crate::shell::{Failure, Outcome, cargo, command, in_ci, output, root, run, target, write};
+use crate::shell::{Failure, Outcome, cargo, command, in_ci, output, read, root, run, target, write};
 
 /// What cargo-fuzz gives the compiler too, but without a sanitizer: the decoders have no unsafe code.
 const INSTRUMENTATION: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) report: bool,
     /// Whether to write what was found into the corpora of the repository.
     pub(crate) keep: bool,
+    /// Whether to leave out what an interrupted report has done.
+    pub(crate) resume: bool,
 }
 
 /// What a target has come to.
@@ -83,6 +85,12 @@ pub(crate) fn all(plan: &Plan) -> Outcome {
         let name = plan.target.as_deref().unwrap_or_default();
         return Err(Failure(format!("find the fuzz target {name:?}")));
     }
+    let rows = Rows(built.join("report"));
+    if plan.resume {
+        names.retain(|name| !rows.has(name));
+    } else if plan.report {
+        names.iter().for_each(|name| rows.remove(name));
+    }
     let mut running: Vec<Running> = Vec::new();
     let mut ran: Vec<Ran> = Vec::new();
     while !names.is_empty() || !running.is_empty() {
@@ -99,10 +107,12 @@ pub(crate) fn all(plan: &Plan) -> Outcome {
                     if plan.report && one.busy >= f64::from(plan.seconds) {
                         // It tells what it has come to, and exits.
                         run(&mut command("kill", ["-INT", &one.child.id().to_string()]))?;
-                        match one.child.wait() {
-                            Ok(status) => ran.push(ended(one, status.code() == Some(INTERRUPTED))),
-                            Err(why) => return Err(lost(&one.name, &why)),
+                        let status = one.child.wait().map_err(|why| lost(&one.name, &why))?;
+                        let one = ended(one, status.code() == Some(INTERRUPTED));
+                        if !one.failed {
+                            rows.add(&one)?;
                         }
+                        ran.push(one);
                     } else {
                         running.push(one);
                     }
@@ -117,12 +127,46 @@ pub(crate) fn all(plan: &Plan) -> Outcome {
     if !failed.is_empty() {
         return Err(Failure(format!("fuzz {}", failed.join(", "))));
     }
-    let table = table(&ran, plan.seconds);
-    println!("\n{table}");
+    println!("\n{HEAD}{}", ran.iter().map(row).collect::<String>());
     if plan.keep {
         ran.iter().try_for_each(|ran| keep(&ran.name, &programs.join(&ran.name), &built))?;
     }
-    if plan.report { document::replace(&root().join("docs/trust.md"), "fuzz", &table) } else { Ok(()) }
+    if plan.report {
+        let what = format!("Each target for {} s or more of CPU time; {FINE}\n\n", plan.seconds);
+        let table = what + HEAD + &rows.all(&targets()?)?;
+        document::replace(&root().join("docs/trust.md"), "fuzz", &table)?;
+    }
+    Ok(())
+}
+
+const FINE: &str = "no crash, no input that took 10 s or more than 1 GiB.";
+const HEAD: &str =
+    "| target | CPU time, s | runs | runs/s | edges reached | corpus |\n|---|---|---|---|---|---|\n";
+
+/// A folder with the rows of a report, which takes longer than one may want to wait.
+struct Rows(PathBuf);
+
+impl Rows {
+    fn has(&self, target: &str) -> bool {
+        self.0.join(target).exists()
+    }
+
+    fn remove(&self, target: &str) {
+        // It may not be there.
+        let _ = std::fs::remove_file(self.0.join(target));
+    }
+
+    fn add(&self, ran: &Ran) -> Outcome {
+        make(&self.0)?;
+        write(&self.0.join(&ran.name), &row(ran))
+    }
+
+    /// Those of these targets, by their names.
+    fn all(&self, targets: &[String]) -> Result<String, Failure> {
+        let mut targets: Vec<&String> = targets.iter().filter(|target| self.has(target)).collect();
+        targets.sort();
+        targets.into_iter().map(|target| read(&self.0.join(target))).collect()
+    }
 }
 
 fn lost(name: &str, why: &std::io::Error) -> Failure {
@@ -194,19 +238,10 @@ fn ended(running: Running, succeeded: bool) -> Ran {
     }
 }
 
-fn table(ran: &[Ran], seconds: u32) -> String {
-    let mut out = format!(
-        "Each target for {seconds} s or more; no crash, no input that took 10 s or more than 1 GiB.\n\n\
-         | target | CPU time, s | runs | runs/s | edges reached | corpus |\n|---|---|---|---|---|---|\n"
-    );
-    for Ran { name, runs, seconds, busy, edges, corpus, .. } in ran {
-        let rate = *runs as f64 / if *busy > 1.0 { *busy } else { seconds.max(0.001) };
-        let (inputs, kib) = (corpus.0, corpus.1.div_ceil(1024));
-        out += &format!(
-            "| `{name}` | {busy:.0} | {runs} | {rate:.0} | {edges} | {inputs} inputs, {kib} KiB |\n"
-        );
-    }
-    out
+fn row(Ran { name, runs, seconds, busy, edges, corpus, .. }: &Ran) -> String {
+    let rate = *runs as f64 / if *busy > 1.0 { *busy } else { seconds.max(0.001) };
+    let (inputs, kib) = (corpus.0, corpus.1.div_ceil(1024));
+    format!("| `{name}` | {busy:.0} | {runs} | {rate:.0} | {edges} | {inputs} inputs, {kib} KiB |\n")
 }
 
 /// Writes the shortest inputs that reach most into the corpus of the repository.

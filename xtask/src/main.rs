@@ -69,6 +69,9 @@ enum Command {
         /// Writes the shortest inputs that reach most into fuzz/corpus.
         #[arg(long)]
         keep: bool,
+        /// Goes on with a report that was interrupted: leaves out the targets that are done
+        #[arg(long, requires = "report")]
+        resume: bool,
     },
     /// Counts the instructions of the hot paths, under callgrind.
     Instructions {
@@ -142,8 +145,8 @@ fn main() -> ExitCode {
         Command::Soak { seconds } => soak::clock(seconds),
         Command::Hostile { seconds } => siege::hostile(seconds),
         Command::Servers => servers::install(),
-        Command::Fuzz { seconds, target, jobs, report, keep } => {
-            fuzz::all(&fuzz::Plan { seconds, target, jobs, report, keep })
+        Command::Fuzz { seconds, target, jobs, report, keep, resume } => {
+            fuzz::all(&fuzz::Plan { seconds, target, jobs, report, keep, resume })
         }
         Command::Test { quick, only } => return test(quick, only),
     };
@@ -177,7 +180,8 @@ fn test(quick: bool, only: Vec<String>) -> ExitCode {
         steps.run("ThreadSanitizer", sanitize::thread);
         steps.run("clock", || soak::clock(10.0).map(|()| steps::Done::Passed));
         steps.run("chaos", chaos::short);
-        let plan = fuzz::Plan { seconds: 60, target: None, jobs: 2, report: false, keep: false };
+        let plan =
+            fuzz::Plan { seconds: 60, target: None, jobs: 2, report: false, keep: false, resume: false };
         steps.run("fuzz", || fuzz::all(&plan).map(|()| steps::Done::Passed));
         steps.run("macOS and Windows", platforms::check);
     }
