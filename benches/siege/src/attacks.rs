@@ -25,12 +25,14 @@ pub(crate) const ATTACKS: &[(&str, Attack, &str)] = &[
     ("PING and empty commands", pings, "commands"),
     ("resets in mid-frame", resets, "connections.accepted"),
     ("subscribers that do not read", slow, "frames_dropped"),
+    ("thousands of subscribers of what nobody sends", idle, "commands"),
     ("askers that do not read", askers, "asks"),
+    ("askers of everything that read and ask again", greedy, "asks"),
     ("hundreds of peers with one identity", same, "connections.accepted"),
     ("one metric name a frame", names, "level.info"),
     ("a million instances", instances, "evicted"),
     ("frames without a sound head, NaN, names of 64 KiB", unsound, "truncated"),
-    ("old lines: a new name or level in each", lines, "legacy_overflow"),
+    ("old lines: a new name or level in each", lines, "lines_in"),
     ("old lines: values without end at all levels", values, "lines_in"),
     ("old lines that are none", no_lines, "line_fields"),
     ("subscribers of old lines that do not read", slow_lines, "frames_dropped"),
@@ -193,6 +195,19 @@ fn slow(port: u16, number: u8, over: &AtomicBool) {
     });
 }
 
+fn idle(port: u16, _: u8, over: &AtomicBool) {
+    let mut held = Vec::new();
+    until(over, || {
+        if held.len() >= 3500 {
+            return None;
+        }
+        let mut stream = connect(port + 1, "SUB", BAD).ok()?;
+        stream.write_all(b"\x04\x11\x09SUBSCRIBEnobody|").ok()?;
+        held.push(stream);
+        Some(())
+    });
+}
+
 fn askers(port: u16, number: u8, over: &AtomicBool) {
     if let Ok(mut push) = connect(port, "PUSH", BAD) {
         for n in 0..40u8 {
@@ -218,6 +233,36 @@ fn askers(port: u16, number: u8, over: &AtomicBool) {
         held.push(stream);
         Some(())
     });
+}
+
+fn greedy(port: u16, number: u8, over: &AtomicBool) {
+    if let Ok(mut push) = connect(port, "PUSH", BAD) {
+        for n in 0..7500u32 {
+            let mut instance = [number; 16];
+            instance[..4].copy_from_slice(&n.to_be_bytes());
+            let mut message = Vec::new();
+            part(&mut message, true, b"info|");
+            part(&mut message, false, &head(instance, 1, 64));
+            let _ = push.write_all(&message);
+        }
+    }
+    let (mut all, mut none) = (Vec::new(), Vec::new());
+    part(&mut all, true, b"ask");
+    part(&mut all, false, &[0x93, 7, 0x90, 0xc0]);
+    part(&mut none, true, b"ask");
+    part(&mut none, false, &[0x93, 7, 0x91, 0xa1, b'x', 0xc0]);
+    let ask = |turn: u32| {
+        let mut stream = connect(port + 2, "DEALER", BAD).ok()?;
+        stream.set_read_timeout(Some(Duration::from_millis(50))).ok()?;
+        let question = if turn.is_multiple_of(2) { &all } else { &none };
+        let mut buffer = vec![0; 256 << 10];
+        while !over.load(Relaxed) {
+            stream.write_all(&question.repeat(4)).ok()?;
+            let _ = stream.read(&mut buffer);
+        }
+        Some(())
+    };
+    std::thread::scope(|scope| (0..16).for_each(|turn| drop(scope.spawn(move || until(over, || ask(turn))))));
 }
 
 fn same(port: u16, _: u8, over: &AtomicBool) {
