@@ -9,6 +9,10 @@ pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.worker.batches.refused", "Batches that the backend refused as a whole"),
     ("zibrato.worker.batches.sent", "Batches that the backend accepted, at least partly"),
     ("zibrato.worker.brokers.heard", "Brokers that are heard at present"),
+    (
+        "zibrato.worker.brokers.refusals",
+        "Connections to brokers that either side refused, told once an outage",
+    ),
     ("zibrato.worker.brokers.silences", "Times at which a broker fell silent"),
     ("zibrato.worker.bytes.sent", "Bytes sent, where the backend is StatsD"),
     ("zibrato.worker.conflicts", "Rows that had the key and sequence of another one, and other contents"),

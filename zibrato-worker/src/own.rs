@@ -96,6 +96,7 @@ impl Own {
             ("point_repeats", counts.point_repeats),
             ("points_lost", counts.points_lost),
             ("backwards", counts.backwards),
+            ("brokers_refusals", told.heard.refusals()),
             ("brokers_silences", told.heard.silences()),
             ("own_dropped", self.pushes.iter().map(|push| push.stats().dropped).sum()),
         ];

@@ -14,35 +14,49 @@ const BYTES: usize = 32 << 20;
 
 /// Which brokers are heard at present. Clones are of the same.
 #[derive(Debug, Clone)]
-pub(crate) struct Heard(Arc<(Box<[AtomicBool]>, AtomicU64)>);
+pub(crate) struct Heard(Arc<Brokers>);
+
+#[derive(Debug)]
+struct Brokers {
+    heard: Box<[AtomicBool]>,
+    /// How often one fell silent.
+    silences: AtomicU64,
+    /// How often a connection to one was refused, by either side.
+    refusals: AtomicU64,
+}
 
 impl Heard {
     fn of(brokers: &[Broker]) -> Heard {
-        Heard(Arc::new((brokers.iter().map(|_| AtomicBool::new(false)).collect(), AtomicU64::new(0))))
+        let heard = brokers.iter().map(|_| AtomicBool::new(false)).collect();
+        Heard(Arc::new(Brokers { heard, silences: AtomicU64::new(0), refusals: AtomicU64::new(0) }))
     }
 
     fn note(&self, event: &Event) {
         let (broker, heard) = match event {
             Event::Silent { broker } => (*broker, false),
             Event::Back { broker, .. } => (*broker, true),
-            Event::Message { .. } | Event::Malformed { .. } | Event::Refused { .. } => return,
+            Event::Refused { .. } => {
+                self.0.refusals.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            Event::Message { .. } | Event::Malformed { .. } => return,
         };
-        if let Some(one) = self.0.0.get(broker)
+        if let Some(one) = self.0.heard.get(broker)
             && one.swap(heard, Ordering::Relaxed)
             && !heard
         {
-            self.0.1.fetch_add(1, Ordering::Relaxed);
+            self.0.silences.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Whether this broker is heard.
     pub(crate) fn is(&self, broker: usize) -> bool {
-        self.0.0.get(broker).is_some_and(|heard| heard.load(Ordering::Relaxed))
+        self.0.heard.get(broker).is_some_and(|heard| heard.load(Ordering::Relaxed))
     }
 
     /// How many are.
     pub(crate) fn count(&self) -> usize {
-        self.0.0.iter().filter(|heard| heard.load(Ordering::Relaxed)).count()
+        self.0.heard.iter().filter(|heard| heard.load(Ordering::Relaxed)).count()
     }
 
     /// Whether any is.
@@ -52,7 +66,12 @@ impl Heard {
 
     /// How often one fell silent.
     pub(crate) fn silences(&self) -> u64 {
-        self.0.1.load(Ordering::Relaxed)
+        self.0.silences.load(Ordering::Relaxed)
+    }
+
+    /// How often it was told that a connection to one was refused, by either side.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.0.refusals.load(Ordering::Relaxed)
     }
 }
 
@@ -256,6 +275,17 @@ mod tests {
 
     fn message(size: usize) -> Event {
         Event::Message { broker: 0, topic: "info|".into(), frame: vec![0; size].into() }
+    }
+
+    #[test]
+    fn silences_and_refusals_are_counted() {
+        let heard = Heard::of(&["tcp://127.0.0.1:1".parse().unwrap()]);
+        heard.note(&Event::Silent { broker: 0 });
+        heard.note(&Event::Refused { broker: 0, why: "connect: its key is another one".into() });
+        heard.note(&back(0));
+        assert!(heard.is(0));
+        heard.note(&Event::Silent { broker: 0 });
+        assert_eq!((heard.any(), heard.silences(), heard.refusals()), (false, 1, 1));
     }
 
     #[tokio::test]

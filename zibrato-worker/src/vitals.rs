@@ -80,6 +80,7 @@ impl Vitals {
         json!({
             "backend": self.backend,
             "brokers": brokers,
+            "brokers_refusals": self.heard.refusals(),
             "levels": self.levels,
             "state": self.directory,
             "state_failing": self.failing.load(Relaxed) != 0,
