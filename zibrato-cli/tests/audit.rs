@@ -225,3 +225,27 @@ fn it_says_when_it_cannot_tell() {
         assert!(began.elapsed() < DEADLINE, "{out}{err}");
     }
 }
+
+#[test]
+fn a_worker_that_has_no_room_says_so() {
+    let scene = Scene::new();
+    let file = scene.state("lines");
+    let worker = scene.worker("json", &["json", "--max-instances", "1", "--file", file.to_str().unwrap()]);
+    for _ in 0..3 {
+        scene.count("jobs", "4");
+    }
+    // It tells of itself every five seconds.
+    let began = Instant::now();
+    loop {
+        let (code, text) = scene.audit(&["json"], &["--wait", "0.5"]);
+        assert_eq!(code, 1, "{text}");
+        if text.contains("has not been settled yet: a worker of this backend tells of ") {
+            assert!(text.contains("frames of programs for which it had no room (--max-instances"), "{text}");
+            assert!(text.contains("  json on "), "{text}");
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "{text}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    drop(worker);
+}

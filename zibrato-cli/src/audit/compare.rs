@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use zibrato_core::frame::{InstanceId, Key, Kind};
 use zibrato_worker::{Amount, Snapshot, SnapshotOrigin};
 
+use super::live::Live;
 use super::sent::{Sent, Total};
 use super::workers::{Group, waiting};
 
@@ -59,6 +60,8 @@ pub(crate) struct Report {
     /// Sets that never came, of all instances.
     pub(crate) missed: u64,
     pub(crate) differences: Vec<Difference>,
+    /// The workers of its backend that run.
+    pub(crate) live: Vec<Live>,
 }
 
 /// From a program to the worker's ledger.
@@ -88,6 +91,8 @@ pub(crate) fn compare(group: &Group, before: &Sent, after: &Sent) -> Report {
     for origin in group.snapshots.iter().flat_map(|snapshot| &snapshot.origins) {
         settled.entry((origin.instance, &origin.level)).or_default().push(origin);
     }
+    let live = Live::of(after, group.backend());
+    let context = Context { group, live: &live };
     let mut metrics = Vec::new();
     for ((instance, level), origin) in before.0.iter().filter(|((_, level), _)| group.listens(level)) {
         let known = settled.get(&(*instance, level.as_str()));
@@ -101,7 +106,7 @@ pub(crate) fn compare(group: &Group, before: &Sent, after: &Sent) -> Report {
         for (key, total) in &origin.metrics {
             let newest = later.and_then(|later| later.metrics.get(key)).copied().unwrap_or(*total);
             let row = rows.get(key).copied();
-            let (found, why) = judge(key, *total, newest, row, known.is_some(), group);
+            let (found, why) = judge(key, *total, newest, row, known.is_some(), &context);
             metrics.push(Metric {
                 instance: *instance,
                 level: level.clone(),
@@ -125,7 +130,14 @@ pub(crate) fn compare(group: &Group, before: &Sent, after: &Sent) -> Report {
         missed: settled.values().flatten().map(|origin| origin.missed).sum(),
         metrics,
         differences,
+        live,
     }
+}
+
+/// What else is known where something is late.
+struct Context<'a> {
+    group: &'a Group,
+    live: &'a [Live],
 }
 
 fn judge(
@@ -134,17 +146,17 @@ fn judge(
     after: Total,
     settled: Option<Settled>,
     is_known: bool,
-    group: &Group,
+    context: &Context<'_>,
 ) -> (Found, String) {
     let nothing = Amount::default();
     let Some((sequence, settled)) = settled else {
         return match () {
             () if before.amount.is_equal(nothing) => (Found::Equal, String::new()),
-            () if !group.is_whole() => (Found::Unknown, "it may be another shard's".into()),
+            () if !context.group.is_whole() => (Found::Unknown, "it may be another shard's".into()),
             () if is_known => {
-                (Found::Behind, late(group, "its program is known, this metric is not settled yet"))
+                (Found::Behind, late(context, "its program is known, this metric is not settled yet"))
             }
-            () => (Found::Behind, late(group, "its program has not been settled yet")),
+            () => (Found::Behind, late(context, "its program has not been settled yet")),
         };
     };
     if settled.is_equal(after.amount) {
@@ -158,7 +170,7 @@ fn judge(
         () if key.kind == Kind::Updown && sequence > after.sequence => ahead(),
         () if key.kind == Kind::Updown && sequence > before.sequence => (Found::InFlight, "in flight".into()),
         () if key.kind == Kind::Updown && sequence < before.sequence => {
-            (Found::Behind, late(group, "what came since is not settled"))
+            (Found::Behind, late(context, "what came since is not settled"))
         }
         () if key.kind == Kind::Updown => {
             (Found::Differs, "the same set was settled with another total".into())
@@ -170,7 +182,7 @@ fn judge(
         () if up(settled, after.amount) => {
             (Found::Differs, "more is settled than was sent: the state was changed by something else".into())
         }
-        () if sequence < before.sequence => (Found::Behind, late(group, "what came since is not settled")),
+        () if sequence < before.sequence => (Found::Behind, late(context, "what came since is not settled")),
         () => (
             Found::Differs,
             "less is settled than that very set had: the state was changed by something else".into(),
@@ -183,7 +195,11 @@ fn ahead() -> (Found, String) {
 }
 
 /// Why something may be late.
-fn late(group: &Group, what: &str) -> String {
+fn late(Context { group, live }: &Context<'_>, what: &str) -> String {
+    let troubles: Vec<String> = live.iter().flat_map(Live::troubles).collect();
+    if !troubles.is_empty() {
+        return format!("{what}: a worker of this backend tells of {}", troubles.join(", "));
+    }
     let most = group.snapshots.iter().map(|snapshot| snapshot.batches.len()).max().unwrap_or(0);
     match most {
         0 => format!(

@@ -1,6 +1,7 @@
 //! `zibrato audit`: ask a running system whether anything was lost, and where.
 
 mod compare;
+mod live;
 mod sent;
 mod show;
 mod workers;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use zibrato_core::ask::Message;
-use zibrato_core::frame::{InstanceId, Key, Kind, decode};
+use zibrato_core::frame::{Flags, InstanceId, Key, Kind, decode};
 use zibrato_core::level::of_topic;
 use zibrato_transport::{Asker, Broker};
 use zibrato_worker::Amount;
@@ -27,6 +27,10 @@ pub(crate) struct Total {
 pub(crate) struct Origin {
     pub(crate) source: String,
     pub(crate) sequence: u64,
+    /// Whether the newest set was its last.
+    pub(crate) has_ended: bool,
+    /// How long ago the newest set came to a broker, in nanoseconds.
+    pub(crate) held: u64,
     pub(crate) metrics: HashMap<Key, Total>,
 }
 
@@ -35,12 +39,13 @@ pub(crate) struct Origin {
 pub(crate) struct Sent(pub(crate) BTreeMap<(InstanceId, String), Origin>);
 
 impl Sent {
-    fn merge(&mut self, topic: &[u8], frame: &[u8]) {
+    fn merge(&mut self, topic: &[u8], frame: &[u8], held: u64) {
         let (Some(level), Ok(decoded)) = (of_topic(topic), decode(frame)) else { return };
         let head = decoded.frame.head;
         let origin = self.0.entry((head.instance, level.to_string())).or_default();
         if head.sequence >= origin.sequence {
             (origin.sequence, origin.source) = (head.sequence, head.source);
+            (origin.has_ended, origin.held) = (head.flags.has(Flags::LAST), held);
         }
         for row in decoded.frame.rows {
             if !matches!(row.key.kind, Kind::Counter | Kind::Updown | Kind::Timer | Kind::Distribution) {
@@ -94,8 +99,8 @@ impl Questions {
             let mut until = deadline.min(Instant::now() + AGAIN);
             while let Ok(message) = timeout_at(until, self.asker.recv()).await {
                 match message {
-                    Message::Kept { id, index, topic, frame, .. } if id == asked => {
-                        sent.merge(&topic, &frame);
+                    Message::Kept { id, index, held, topic, frame } if id == asked => {
+                        sent.merge(&topic, &frame, held);
                         got.insert(index);
                         // An answer that moves is waited for.
                         until = deadline.min(Instant::now() + AGAIN);

@@ -104,6 +104,9 @@ pub(super) fn worker(group: &Group, report: &Report, now: u64) -> String {
     }
     row("waiting", None, true, group.sum(waiting), backlog(group, now));
     out += &table.render(None);
+    for live in &report.live {
+        out += &format!("  {}\n", live.line(group.backend()));
+    }
     if report.missed > 0 {
         let missed = number::count(report.missed as f64);
         out +=
@@ -253,6 +256,12 @@ pub(super) fn worker_json<'a>(
         "settled": sum(|metric| metric.settled),
         "missed": report.missed,
         "known_alone": report.alone,
+        "live": report.live.iter().map(|live| json!({
+            "source": live.source,
+            "worker": live.worker,
+            "counters": live.counters,
+            "troubles": live.troubles(),
+        })).collect::<Vec<_>>(),
         "differences": differences.collect::<Vec<_>>(),
         "metrics": metrics.collect::<Vec<_>>(),
     })

@@ -32,6 +32,11 @@ impl Group {
         groups
     }
 
+    /// The backend; nothing where none has used the directory.
+    pub(crate) fn backend(&self) -> &str {
+        self.snapshots.first().and_then(|snapshot| snapshot.backend.as_deref()).unwrap_or_default()
+    }
+
     /// The backend, and which worker where there are several of it.
     pub(crate) fn name(&self) -> String {
         let Some(first) = self.snapshots.first() else { return String::new() };
