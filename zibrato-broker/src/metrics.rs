@@ -2,7 +2,10 @@
 pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.broker.acks", "Last and retired sets acknowledged to who handed them over"),
     ("zibrato.broker.allowed.failures", "Files of allowed identities that could not be used"),
-    ("zibrato.broker.answers.broken", "Answers given up because the asker did not take them"),
+    (
+        "zibrato.broker.answers.broken",
+        "Answers given up because the asker did not take them, or had most of them when others asked",
+    ),
     ("zibrato.broker.asks", "Questions of workers and tools"),
     ("zibrato.broker.asks.frames", "Frames sent in answer to questions"),
     ("zibrato.broker.bytes.in", "Bytes of frames taken in"),
@@ -25,7 +28,10 @@ pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.broker.instances", "Instances kept"),
     ("zibrato.broker.kept.bytes", "Bytes of frames kept"),
     ("zibrato.broker.legacy.lines", "Lines of old publishers taken in"),
-    ("zibrato.broker.legacy.overflow", "Old metrics beyond the limit, of which only the lines are counted"),
+    (
+        "zibrato.broker.legacy.overflow",
+        "Old metrics beyond the limit, of which only the lines are counted, and values that went before they were sent",
+    ),
     ("zibrato.broker.level.bytes", "Bytes of frames taken in at a level"),
     ("zibrato.broker.level.frames", "Frames taken in at a level"),
     ("zibrato.broker.level.gaps", "Sets of a level that had not come when a later one did"),
