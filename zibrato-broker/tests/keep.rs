@@ -417,6 +417,32 @@ fn retired_sets_of_a_living_instance_pass_the_horizon_by_themselves() {
 }
 
 #[test]
+fn an_answer_has_all_of_an_instance_that_goes_on_meanwhile() {
+    let mut keep = Keep::new([1; 16], Limits::default());
+    let mut sequence = 0;
+    let mut send = |keep: &mut Keep, flags| {
+        sequence += 1;
+        give(keep, &frame(1, sequence, flags, 0, 1), SECOND);
+    };
+    (0..1_000).for_each(|_| send(&mut keep, Flags::RETIRED));
+    // Between any two pieces there are more sets, or one in the place of all.
+    (0..50).for_each(|_| send(&mut keep, Flags::default()));
+    let mut answer = keep.begin_answer(&[], None);
+    let mut told = BTreeSet::new();
+    let mut pieces = 0;
+    while let Some(piece) = keep.go_on(&mut answer) {
+        told.extend(piece.iter().map(|kept| decode_head(&kept.frame).unwrap().sequence));
+        pieces += 1;
+        match pieces % 2 {
+            1 => send(&mut keep, Flags::COMPLETE),
+            _ => (0..50).for_each(|_| send(&mut keep, Flags::default())),
+        }
+    }
+    let missing: Vec<u64> = (1..=1_000).filter(|sequence| !told.contains(sequence)).collect();
+    assert!(missing.is_empty() && pieces > 3, "{pieces} pieces lack {missing:?}");
+}
+
+#[test]
 fn a_source_that_floods_displaces_itself() {
     let mut keep = Keep::new([1; 16], Limits { slots: 32, ..Limits::default() });
     let quiet = frame(200, 1, Flags::COMPLETE.with(Flags::LAST), 0, 1);

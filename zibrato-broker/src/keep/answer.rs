@@ -16,7 +16,7 @@ const BYTES: usize = 128 << 10;
 const FRAMES: usize = 256;
 /// Most instances that are looked at for a piece.
 const LOOKED_AT: usize = 1024;
-/// So often an instance that changes between two pieces is told again from the start.
+/// So often an instance that changes between two pieces is told again from the start; then all of it is one piece.
 const AGAIN: usize = 3;
 
 /// An answer that is on its way.
@@ -78,13 +78,14 @@ impl Keep {
             };
             let slots: Vec<&Slot> = slots.filter(wanted).collect();
             let version = slots.iter().map(|slot| slot.version).sum();
-            if now.told > 0 && now.version != version && now.again < AGAIN {
+            if now.told > 0 && now.version != version {
                 (now.told, now.again) = (0, now.again + 1);
             }
             now.version = version;
+            let at_once = now.again >= AGAIN;
             for (slot, part) in frames(&slots, now.only.as_ref().map(|only| only.1)).skip(now.told) {
                 let is_full = kept.len() >= FRAMES || bytes + part.frame.len() > BYTES;
-                if is_full && !kept.is_empty() {
+                if is_full && !kept.is_empty() && !at_once {
                     return Some(kept);
                 }
                 bytes += part.frame.len();
