@@ -4,6 +4,7 @@
 
 mod moment;
 mod records;
+mod unfinished;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -80,10 +81,12 @@ pub(super) fn write(
         parcels.iter().flat_map(|parcel| frames(parcel).map(|frame| (&*parcel.level, frame))),
     );
     let path = directory.join(format!("{instance}.{ENDING}"));
-    let unfinished = path.with_extension("unfinished");
+    let unfinished = path.with_extension(unfinished::ENDING_BEFORE);
     let save = || {
         std::fs::create_dir_all(directory)?;
         let mut file = std::fs::File::create(&unfinished)?;
+        // Where that cannot be had, nobody takes it for left within a minute.
+        let _ = file.try_lock();
         file.write_all(&bytes)?;
         file.sync_all()?;
         std::fs::rename(&unfinished, &path)?;
@@ -110,10 +113,16 @@ fn sync(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Those with this ending.
+fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == ending)).collect()
+}
+
 /// The files in a directory. One that is damaged is said and set aside.
 pub(super) fn read(directory: &Path) -> Vec<Spilled> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let paths = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == ENDING));
+    unfinished::clear_up(directory);
     let read = |path: PathBuf| match std::fs::read(&path) {
         Ok(bytes) => match records::read(&bytes) {
             Some(contents) if is_too_old(&contents) => {
@@ -134,7 +143,7 @@ pub(super) fn read(directory: &Path) -> Vec<Spilled> {
             None
         }
     };
-    paths.filter_map(read).collect()
+    files(directory, ENDING).into_iter().filter_map(read).collect()
 }
 
 fn set_aside(path: &Path) {

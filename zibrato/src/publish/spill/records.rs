@@ -63,6 +63,11 @@ pub(super) fn read(file: &[u8]) -> Option<Contents> {
     Some(Contents { moment, sets: sets(records)? })
 }
 
+/// Whether a file was written to its end, and is of the version that tells.
+pub(super) fn is_whole(file: &[u8]) -> bool {
+    file.starts_with(FIRST_LINE) && read(file).is_some()
+}
+
 fn sets(mut bytes: &[u8]) -> Option<Sets> {
     let mut sets = Sets::new();
     while !bytes.is_empty() {
