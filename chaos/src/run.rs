@@ -7,11 +7,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use zibrato_transport::Broker;
 use zibrato_trial::{Fault as HttpFault, Proxy, required};
 
@@ -117,6 +119,7 @@ struct Run {
     told: Told,
     keys: Option<Rc<RefCell<Keys>>>,
     began: Instant,
+    stopped: Arc<AtomicBool>,
     runtime: Runtime,
 }
 
@@ -126,6 +129,22 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// How many brokers there are.
     pub brokers: usize,
+}
+
+/// Becomes true with INT and TERM.
+fn stopped(runtime: &Runtime) -> Arc<AtomicBool> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let _inside = runtime.enter();
+        // Without it, the signal ends the process, and leaves what it has started.
+        let Ok(mut signals) = signal(kind) else { continue };
+        let stopped = stopped.clone();
+        runtime.spawn(async move {
+            signals.recv().await;
+            stopped.store(true, Relaxed);
+        });
+    }
+    stopped
 }
 
 fn shape_of(
@@ -168,12 +187,14 @@ pub fn run(settings: Settings) -> io::Result<Report> {
     run.say(&format!("{} events in {:.0} s", plan.events.len(), run.settings.length.as_secs_f64()));
     run.play(&plan.events);
     run.heal();
+    run.check_stopped()?;
     run.finish(plan)
 }
 
 impl Run {
     fn set_up(settings: Settings) -> io::Result<(Run, Plan)> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let stopped = stopped(&runtime);
         let directory = settings.directory.clone();
         let logs = directory.join("logs");
         for name in ["logs", "ledgers", "spilled", "state", "clocks"] {
@@ -285,6 +306,7 @@ impl Run {
             told: Told::default(),
             keys,
             began: Instant::now(),
+            stopped,
             settings,
             runtime,
         };
@@ -436,6 +458,9 @@ impl Run {
         let mut begun: BTreeMap<usize, usize> = BTreeMap::new();
         for (at, ends, number) in steps {
             self.tend_until(at);
+            if self.is_stopped() {
+                return;
+            }
             let event = &events[number];
             if ends {
                 if let Some(record) = begun.remove(&number) {
@@ -457,12 +482,21 @@ impl Run {
         self.tend_until(self.settings.length);
     }
 
+    /// Whether somebody wants it to end. All that it has started and mounted goes when it is dropped.
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    fn check_stopped(&self) -> io::Result<()> {
+        if self.is_stopped() { Err(io::Error::other("it was told to end")) } else { Ok(()) }
+    }
+
     /// Looks after the fleet until a time of the run.
     fn tend_until(&mut self, until: Duration) {
         loop {
             self.tend(true);
             let left = until.saturating_sub(self.began.elapsed());
-            if left.is_zero() {
+            if left.is_zero() || self.is_stopped() {
                 return;
             }
             std::thread::sleep(left.min(Duration::from_millis(20)));
@@ -740,7 +774,7 @@ impl Run {
             place.part.close_input();
         }
         let began = Instant::now();
-        while self.applications.iter().any(|place| place.part.is_running()) {
+        while self.applications.iter().any(|place| place.part.is_running()) && !self.is_stopped() {
             self.tend(false);
             std::thread::sleep(Duration::from_millis(20));
             if began.elapsed() > PATIENCE {
@@ -838,6 +872,7 @@ impl Run {
         let mut truth = self.truth()?;
         let healed = Instant::now();
         loop {
+            self.check_stopped()?;
             self.tend(false);
             let comparisons = self.compare(&truth, false);
             let differ = |c: &Result<Comparison, String>| !c.as_ref().is_ok_and(|c| c.differences.is_empty());
