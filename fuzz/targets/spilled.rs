@@ -5,8 +5,6 @@
 #![no_main]
 #![allow(dead_code, missing_docs)]
 
-#[path = "../../zibrato/src/publish/spill/moment.rs"]
-mod moment;
 #[path = "../../zibrato/src/publish/spill/records.rs"]
 mod records;
 

@@ -2,6 +2,8 @@
 
 use std::time::{Instant, SystemTime};
 
+use zibrato_core::clock::Moment;
+
 /// A clock that never goes back, and is not stepped.
 ///
 /// How long a frame has been held is told to workers, who conclude from it how old a program is. Had the machine's clock been set
@@ -14,13 +16,10 @@ pub(crate) struct Clock {
     started_at: u64,
 }
 
-/// Where a broker's clock was when the machine had been up for so long.
+/// Where a broker's clock was, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Anchor {
-    /// Which start of the machine it was.
-    pub(crate) boot: String,
-    /// How long it had been up, in nanoseconds, time asleep included.
-    pub(crate) uptime: u64,
+    pub(crate) moment: Moment,
     /// What the broker's clock showed, in nanoseconds since 1970 UTC.
     pub(crate) time: u64,
 }
@@ -29,7 +28,7 @@ impl Clock {
     /// Goes on from an earlier broker's clock, if there was one since the machine was started.
     pub(crate) fn start(earlier: Option<&Anchor>) -> Self {
         let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64;
-        let went_on = earlier.zip(machine()).and_then(|(earlier, (boot, uptime))| earlier.at(&boot, uptime));
+        let went_on = earlier.zip(Moment::now()).and_then(|(earlier, now)| earlier.at(&now));
         Clock { started: Instant::now(), started_at: went_on.unwrap_or(since_1970) }
     }
 
@@ -45,30 +44,15 @@ impl Clock {
 
     /// What a later broker goes on from; `None` where the machine does not tell how long it has been up.
     pub(crate) fn anchor(&self) -> Option<Anchor> {
-        machine().map(|(boot, uptime)| Anchor { boot, uptime, time: self.now() })
+        Moment::now().map(|moment| Anchor { moment, time: self.now() })
     }
 }
 
 impl Anchor {
     /// What the clock shows in the same life of the machine.
-    fn at(&self, boot: &str, uptime: u64) -> Option<u64> {
-        let since = uptime.checked_sub(self.uptime).filter(|_| self.boot == boot)?;
-        self.time.checked_add(since)
+    fn at(&self, now: &Moment) -> Option<u64> {
+        self.time.checked_add(now.since(&self.moment)?.as_nanos() as u64)
     }
-}
-
-/// Which start of the machine this is, and for how long it has been up: see proc_sys_kernel(5) and proc_uptime(5).
-#[cfg(target_os = "linux")]
-fn machine() -> Option<(String, u64)> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
-    let seconds: f64 = uptime.split_whitespace().next()?.parse().ok()?;
-    Some((boot.trim().into(), (seconds * 1e9) as u64))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn machine() -> Option<(String, u64)> {
-    None
 }
 
 #[cfg(test)]
@@ -77,9 +61,9 @@ mod tests {
 
     #[test]
     fn it_goes_on_within_a_life_of_the_machine() {
-        let anchor = Anchor { boot: "a".into(), uptime: 100, time: 5000 };
-        assert_eq!(anchor.at("a", 130), Some(5030));
-        assert_eq!(anchor.at("b", 130), None, "another life");
-        assert_eq!(anchor.at("a", 99), None, "uptime does not go back");
+        let moment = |boot: &str, uptime| Moment { boot: boot.into(), uptime };
+        let anchor = Anchor { moment: moment("a", 100), time: 5000 };
+        assert_eq!(anchor.at(&moment("a", 130)), Some(5030));
+        assert_eq!(anchor.at(&moment("b", 130)), None, "another life");
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use zibrato_admin::Loop;
+use zibrato_core::clock::Moment;
 use zibrato_core::frame::{InstanceId, decode};
 use zibrato_disk::{Header, Progress, Wal, seal};
 
@@ -476,7 +477,7 @@ fn tombstone_seal(tombstone: &Tombstone) -> u32 {
 }
 
 fn anchor_seal(anchor: &Anchor) -> u32 {
-    let Anchor { boot, uptime, time } = anchor;
+    let Anchor { moment: Moment { boot, uptime }, time } = anchor;
     seal(&[boot.as_bytes(), &uptime.to_le_bytes(), &time.to_le_bytes()])
 }
 
@@ -528,7 +529,7 @@ fn load(db: &Connection) -> rusqlite::Result<Loaded> {
 fn read_anchor(db: &Connection) -> rusqlite::Result<Option<(Anchor, bool)>> {
     let read = |row: &rusqlite::Row<'_>| {
         let (uptime, time) = (row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
-        let anchor = Anchor { boot: row.get(0)?, uptime, time };
+        let anchor = Anchor { moment: Moment { boot: row.get(0)?, uptime }, time };
         let sealed = row.get::<_, Option<u32>>(3)? == Some(anchor_seal(&anchor));
         Ok((anchor, sealed))
     };
@@ -541,7 +542,7 @@ fn anchor(db: &Connection) -> rusqlite::Result<Option<Anchor>> {
 }
 
 fn write_anchor(db: &Connection, anchor: &Anchor) -> rusqlite::Result<()> {
-    let Anchor { boot, uptime, time } = anchor;
+    let Anchor { moment: Moment { boot, uptime }, time } = anchor;
     db.prepare_cached("INSERT OR REPLACE INTO clock VALUES (1, ?1, ?2, ?3, ?4)")?
         .execute(params![boot, *uptime as i64, *time as i64, anchor_seal(anchor)])
         .map(drop)

@@ -6,6 +6,7 @@
 
 mod calibration;
 mod fake;
+mod moment;
 mod ticks;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use once_cell::race::OnceBox;
 
 pub use calibration::{Calibration, Rate, Verdict};
 pub use fake::{Entered, Fake};
+pub use moment::Moment;
 pub(crate) use ticks::{
     Elapsed, elapsed, elapsed_ordered_usually, elapsed_the_long_way, elapsed_usually, is_long_way, lattice,
     nominal, observe, start_the_long_way,

@@ -2,7 +2,6 @@
 //!
 //! A file is written whole under another name first.
 
-mod moment;
 mod records;
 mod unfinished;
 
@@ -11,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zibrato_core::clock;
+use zibrato_core::clock::{self, Moment};
 use zibrato_core::frame::InstanceId;
 pub use zibrato_transport::{BadKeys, Broker, KeyFiles};
 
-use self::moment::Moment;
 use self::records::{Contents, Sets};
 use super::hand_over::{HandOver, Parcel};
 use super::say;
@@ -38,7 +36,7 @@ impl Spilled {
     fn new(path: PathBuf, contents: Contents) -> Spilled {
         let Contents { moment, mut sets } = contents;
         let read_at = clock::unix_nanos();
-        let elapsed = moment.and_then(|moment| moment.elapsed(Moment::now().as_ref()));
+        let elapsed = elapsed_since(moment.as_ref());
         for frame in sets.values_mut().flatten() {
             let sent_at = &mut frame.head.sent_at;
             *sent_at = match elapsed {
@@ -162,10 +160,13 @@ fn set_aside(path: &Path) {
 }
 
 fn is_too_old(Contents { moment, sets }: &Contents) -> bool {
-    let elapsed = moment.as_ref().and_then(|moment| moment.elapsed(Moment::now().as_ref()));
     let written = sets.values().flatten().map(|frame| frame.head.sent_at).max().unwrap_or(0);
     let by_calendar = || Duration::from_nanos(clock::unix_nanos().saturating_sub(written));
-    elapsed.unwrap_or_else(by_calendar) > HORIZON
+    elapsed_since(moment.as_ref()).unwrap_or_else(by_calendar) > HORIZON
+}
+
+fn elapsed_since(moment: Option<&Moment>) -> Option<Duration> {
+    Moment::now()?.since(moment?)
 }
 
 pub(super) fn remove(path: &Path) {
@@ -277,18 +278,6 @@ mod tests {
                 assert!((1..60).contains(&older.as_secs()), "by {older:?} after {hours} hours");
             }
         }
-    }
-
-    #[test]
-    fn what_waited_is_older() {
-        let moment = |uptime| Moment { boot: "b".into(), uptime };
-        let now = Some(moment(5_000_000_000));
-        assert_eq!(moment(2_000_000_000).elapsed(now.as_ref()), Some(Duration::from_secs(3)));
-        assert_eq!(moment(6_000_000_000).elapsed(now.as_ref()), None, "the machine's clock began anew");
-        let other = Moment { boot: "a".into(), uptime: 0 };
-        assert_eq!((other.elapsed(now.as_ref()), moment(0).elapsed(None)), (None, None));
-        #[cfg(target_os = "linux")]
-        assert!(Moment::now().is_some_and(|moment| moment.uptime > 0));
     }
 
     #[test]

@@ -7,10 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use zibrato_core::clock::Moment;
 use zibrato_core::frame::{Frame, InstanceId, decode};
 use zibrato_core::level;
-
-use super::moment::Moment;
 
 /// Tells the format.
 const FIRST_LINE: &[u8] = b"zibrato spilled totals 2\n";
