@@ -51,6 +51,21 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!((again.from, again.known), (0, rest.known));
     }
 
+    let mut sealed = Split::default();
+    let rest = sealed.split_sealed(bytes, LIMITS);
+    let mut end = 0;
+    for (item, part) in sealed.items.iter().zip(&sealed.parts) {
+        let Item::Message { wire, .. } = item else { panic!("a frame is told as something else") };
+        assert!(wire.start == end && part.end == wire.end && part.start > wire.start);
+        end = wire.end;
+    }
+    assert!(rest.is_err() || rest.is_ok_and(|rest| rest.from == end && (rest.known > 0) == (end < bytes.len())));
+    let mut at = 0;
+    while let Some((body, _)) = split::part(bytes, at) {
+        assert!(body.start > at && body.end <= bytes.len());
+        at = body.end;
+    }
+
     let limits = SubscriptionLimits { count: 16, length: 32 };
     let mut subscriptions = Subscriptions::default();
     let mut taken = Vec::new();
