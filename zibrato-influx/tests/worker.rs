@@ -91,7 +91,7 @@ fn totals_are_exact_through_bad_days() {
     };
     all_there("a good day is over", &influx, &mut app);
 
-    let outages = |worker: &Server| worker.log().matches("does not take batches").count();
+    let outages = |worker: &Server| worker.log().matches("the backend does not take").count();
     let outage = |worker: &Server, before: usize, says: &str, app: &mut Instance| {
         until("the worker complains", || {
             measure(app);
@@ -181,7 +181,7 @@ fn refused_credentials_and_a_missing_database_are_one_line_each() {
     });
     worker.stop();
     let log = worker.log();
-    assert_eq!(log.matches("does not take batches").count(), 2, "{log}");
+    assert_eq!(log.matches("the backend does not take").count(), 2, "{log}");
     assert!(!log.contains("not-the-password"), "{log}");
 }
 
@@ -239,7 +239,7 @@ fn an_outage_may_be_longer_than_the_outbox_holds() {
     });
     worker.stop();
     let log = worker.log();
-    assert_eq!(log.matches("does not take batches").count(), 1, "{log}");
+    assert_eq!(log.matches("the backend does not take").count(), 1, "{log}");
 }
 
 /// The sum of all samples of a series, or how they differ from what is wanted.

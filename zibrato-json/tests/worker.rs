@@ -119,7 +119,7 @@ fn a_full_disk_costs_nothing() {
     });
     worker.stop();
     let log = worker.log();
-    assert_eq!(log.matches("does not take batches").count(), 1, "{log}");
+    assert_eq!(log.matches("the backend does not take").count(), 1, "{log}");
     assert_eq!(log.matches("takes batches again").count(), 1, "{log}");
 }
 

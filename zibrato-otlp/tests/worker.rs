@@ -69,7 +69,7 @@ fn totals_are_exact_whatever_the_receiver_answers() {
         assert!(receiver.stored("web1", "trial.requests", &[]).unwrap().is_monotonic);
         assert!(!receiver.stored("web1", "trial.users", &[]).unwrap().is_monotonic);
         let log = worker.log();
-        assert!(log.matches("does not take batches").count() <= 6, "{log}");
+        assert!(log.matches("the backend does not take").count() <= 6, "{log}");
     }
 }
 
@@ -116,7 +116,7 @@ fn bad_ways_cost_nothing() {
     worker.stop();
     assert_eq!(receiver.seen().violations, Vec::<String>::new());
     let log = worker.log();
-    assert!(log.matches("does not take batches").count() <= 4, "{log}");
+    assert!(log.matches("the backend does not take").count() <= 4, "{log}");
 }
 
 #[test]
