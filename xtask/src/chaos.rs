@@ -1,19 +1,19 @@
 //! A fleet to which everything happens: `chaos/`.
 
-use crate::servers;
 use crate::shell::{Failure, Outcome, cargo, command, in_ci, run, target};
 use crate::steps::Done;
+use crate::{servers, suite};
 
 /// Builds the fleet and runs the program with these arguments.
 pub(crate) fn chaos(release: bool, args: &[String]) -> Outcome {
     set_up()?;
     let profile = if release { "release" } else { "debug" };
-    // Of what other steps have built already, fewer packages would have other features, and be built anew.
-    let programs: &[&str] = match release {
-        true => &["--release", "--package", "zibrato-chaos", "--package", "zibrato-cli"],
-        false => &["--workspace"],
-    };
-    run(cargo(["build", "--quiet", "--bins"]).args(programs))?;
+    if release {
+        let programs = ["--package", "zibrato-chaos", "--package", "zibrato-cli"];
+        run(cargo(["build", "--quiet", "--bins", "--release"]).args(programs))?;
+    } else {
+        suite::build()?;
+    }
     let is_subcommand = args.first().is_some_and(|arg| !arg.starts_with('-'));
     let words = (!is_subcommand).then_some("run").into_iter().chain(args.iter().map(String::as_str));
     run(&mut command(target().join(profile).join("zibrato-chaos"), words))

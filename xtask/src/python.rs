@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::setup;
-use crate::shell::{Failure, cargo, command, read, root, run, target, works, write};
+use crate::shell::{Failure, command, read, root, run, target, works, write};
 use crate::steps::Done;
+use crate::{setup, suite};
 
 /// The test vectors, and the clients against a model of a broker and against the real one.
 pub(crate) fn check() -> Result<Done, Failure> {
@@ -12,7 +12,7 @@ pub(crate) fn check() -> Result<Done, Failure> {
     let folder = root().join("examples/python");
     run(&mut command(&python, [folder.join("check_vectors.py")]))?;
     run(&mut command(&python, [folder.join("test_clients.py")]))?;
-    run(&mut cargo(["build", "--package", "zibrato-broker", "--bin", "zibrato-broker"]))?;
+    suite::build()?;
     let broker = target().join("debug").join(format!("zibrato-broker{}", std::env::consts::EXE_SUFFIX));
     for test in [folder.join("test_clients.py"), root().join("zibrato-broker/tests/secure.py")] {
         run(command(&python, [test]).env("ZIBRATO_BROKER_PROGRAM", &broker))?;

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use crate::python;
 use crate::shell::{Failure, Outcome, cargo, command, output, run, target};
 use crate::steps::Done;
+use crate::{python, suite};
 
 /// Builds the broker and what besieges it.
 pub(crate) fn build(release: bool) -> Outcome {
-    let packages = ["build", "--package", "zibrato-siege", "--package", "zibrato-broker", "--bins"];
-    output(cargo(packages).args(release.then_some("--release")))?;
-    Ok(())
+    if !release {
+        return suite::build();
+    }
+    let packages =
+        ["build", "--release", "--package", "zibrato-siege", "--package", "zibrato-broker", "--bins"];
+    output(&mut cargo(packages)).map(drop)
 }
 
 fn built(release: bool, name: &str) -> PathBuf {
