@@ -95,10 +95,12 @@ impl Lines {
 
     /// The next line that is as wanted.
     pub fn until(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let mut others = Vec::new();
         loop {
-            let line = self.next();
-            if wanted(&line) {
-                return line;
+            match self.0.recv_timeout(DEADLINE) {
+                Ok(line) if wanted(&line) => return line,
+                Ok(line) => others.push(line),
+                Err(why) => panic!("it is not among these lines ({why}):\n{}", others.join("\n")),
             }
         }
     }
