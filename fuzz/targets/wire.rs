@@ -59,7 +59,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(wire.start == end && part.end == wire.end && part.start > wire.start);
         end = wire.end;
     }
-    assert!(rest.is_err() || rest.is_ok_and(|rest| rest.from == end && (rest.known > 0) == (end < bytes.len())));
+    assert!(
+        rest.is_err() || rest.is_ok_and(|rest| rest.from == end && (rest.known > 0) == (end < bytes.len()))
+    );
     let mut at = 0;
     while let Some((body, _)) = split::part(bytes, at) {
         assert!(body.start > at && body.end <= bytes.len());
