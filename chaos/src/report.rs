@@ -151,14 +151,17 @@ impl Report {
         }
         let seen = || self.cut.iter().filter(|cut| cut.witnessed.is_some() && cut.arrived.is_some());
         let sum = |of: fn(&Cut) -> u64| seen().map(of).sum::<u64>();
-        line(format!(
-            "of {} batches of {} lives that were cut off at least {} had to arrive, {} by what brokers were seen to be handed; {} did",
-            sum(|cut| cut.batches),
-            seen().count(),
-            sum(|cut| cut.at_least.max(cut.witnessed.unwrap_or(0))),
-            sum(|cut| cut.witnessed.unwrap_or(0)),
-            sum(|cut| cut.arrived.unwrap_or(0))
-        ));
+        // Under encryption nothing is seen.
+        if seen().count() > 0 {
+            line(format!(
+                "of {} batches of {} lives that were cut off at least {} had to arrive, {} by what brokers were seen to be handed; {} did",
+                sum(|cut| cut.batches),
+                seen().count(),
+                sum(|cut| cut.at_least.max(cut.witnessed.unwrap_or(0))),
+                sum(|cut| cut.witnessed.unwrap_or(0)),
+                sum(|cut| cut.arrived.unwrap_or(0))
+            ));
+        }
         for (part, Usage { cpu_seconds, peak_rss_kib, starts }) in &self.usage {
             let rss = *peak_rss_kib as f64 / 1024.0;
             line(format!("{part:>22}: {cpu_seconds:7.1} s CPU, {rss:6.1} MiB at most, {starts} starts"));
