@@ -78,7 +78,7 @@ impl View {
             let new = news.remove(series);
             let amount = new.as_ref().map_or(0.0, |new| amount(series.kind, new));
             if let Some(new) = new {
-                absorb(&mut row.total, new);
+                follow(&mut row.total, new);
             }
             keep(&mut row.past, if is_a_value(series.kind) { amount_now(&row.total) } else { amount });
         }
@@ -207,4 +207,25 @@ fn sparks(past: &VecDeque<f64>) -> String {
         false => BARS[0],
     };
     past.iter().map(bar).collect()
+}
+/// Adds what the one program of the demo did later. When a gauge was set is an estimate, as exact as frames are prompt; of
+/// one program the later value is the newer in any case.
+fn follow(total: &mut Change, later: Change) {
+    if let (Change::Gauge { set_at, .. }, Change::Gauge { set_at: later, .. }) = (&mut *total, &later) {
+        *set_at = (*set_at).min(*later);
+    }
+    absorb(total, later);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_value_is_the_newer_also_where_the_earlier_frame_came_late() {
+        let gauge = |last, set_at| Change::Gauge { last, set_at, statistics: None };
+        let mut total = gauge(1.0, 20);
+        follow(&mut total, gauge(2.0, 10));
+        assert_eq!(amount_now(&total), 2.0);
+    }
 }
