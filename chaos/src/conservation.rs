@@ -10,7 +10,7 @@ use zibrato_core::level::Levels;
 use crate::servers::{Series, Server, Totals};
 use crate::settled::{Settled, Spread};
 use crate::truth::{Range, Truth};
-use crate::work::{Figure, steps_of};
+use crate::work::{Figure, whole};
 
 /// Where totals differ.
 #[derive(Debug, Clone, Serialize)]
@@ -114,24 +114,37 @@ pub fn compare(
             let key = (source.clone(), metric.level.to_owned(), metric.name.clone(), tag.clone(), *figure);
             let value = left.totals.remove(&key).unwrap_or(0.0);
             family.settled += value;
-            let what = text(metric.level, source, &metric.name, tag.as_ref(), *figure);
-            let found = comparison.check(worker, "settled", &metric.name, *figure, what, *range, value);
+            let asked = Difference {
+                worker: worker.into(),
+                at: "settled",
+                what: text(metric.level, source, &metric.name, tag.as_ref(), *figure),
+                wanted: (range.low, range.high),
+                found: None,
+                step,
+            };
+            let found = comparison.check(&asked, value);
             *settled_steps = settled_steps.zip(found).map(|(sum, found)| sum + found);
             // What was cut off must have had this total at some time.
             if let (Some(Some(steps)), Some(found)) = (truth.steps.get(of), found)
                 && !steps.contains(&(found - range.exact))
                 && (range.low..=range.high).contains(&found)
             {
-                let what = text(metric.level, source, &metric.name, tag.as_ref(), *figure);
-                let never = "settled, a total that it never had";
-                comparison.differ(worker, never, &metric.name, *figure, what, *range, Some(found));
+                let at = "settled, a total that it never had";
+                comparison.differences.push(Difference { at, found: Some(found), ..asked });
             }
         }
     }
     for ((source, level, name, tag, figure), value) in left.totals {
         if value != 0.0 {
-            let what = text(&level, &source, &name, tag.as_ref(), figure);
-            comparison.check(worker, "settled", &name, figure, what, Range::default(), value);
+            let asked = Difference {
+                worker: worker.into(),
+                at: "settled",
+                what: text(&level, &source, &name, tag.as_ref(), figure),
+                wanted: (0, 0),
+                found: None,
+                step: step_of(&name, figure),
+            };
+            comparison.check(&asked, value);
         }
     }
     if settled.is_some() {
@@ -144,20 +157,28 @@ pub fn compare(
         let value = unasked.remove(&address).unwrap_or(0.0);
         comparison.families.entry(family(*kind, name, *figure)).or_default().accepted += value;
         *comparison.accepted.entry(*figure).or_default() += value;
-        let what = text("", source, name, tag.as_ref(), *figure);
-        // Whatever was cut off of it before: what is settled is what is accepted.
-        let range = match settled_steps {
-            Some(steps) if settled.is_some() => Range { low: *steps, high: *steps, ..*range },
-            _ => *range,
+        let asked = Difference {
+            worker: worker.into(),
+            at: "accepted by the server",
+            what: text("", source, name, tag.as_ref(), *figure),
+            // Whatever was cut off of it before: what is settled is what is accepted.
+            wanted: match settled_steps {
+                Some(steps) if settled.is_some() => (*steps, *steps),
+                _ => (range.low, range.high),
+            },
+            found: None,
+            step: step_of(name, *figure),
         };
-        comparison.check(worker, "accepted by the server", name, *figure, what, range, value);
+        comparison.check(&asked, value);
     }
     comparison.check_gauges(worker, truth, server, &mut unasked);
     // What nobody measured.
     for (address, value) in unasked {
         comparison.compared += 1;
         if value != 0.0 {
-            comparison.differ(worker, "at the server", "", Figure::Value, address, Range::default(), None);
+            let (worker, at, wanted) = (worker.into(), "at the server", (0, 0));
+            let difference = Difference { worker, at, what: address, wanted, found: None, step: 1.0 };
+            comparison.differences.push(difference);
         }
     }
     comparison
@@ -168,39 +189,15 @@ fn step_of(name: &str, figure: Figure) -> f64 {
 }
 
 impl Comparison {
-    /// The total in steps, where it is a whole number of them.
-    #[expect(clippy::too_many_arguments, reason = "these are the parts of one difference")]
-    fn check(
-        &mut self,
-        worker: &str,
-        at: &'static str,
-        name: &str,
-        figure: Figure,
-        what: String,
-        range: Range,
-        value: f64,
-    ) -> Option<i64> {
+    /// Looks whether a total is as it should be. Gives it in steps, where it is a whole number of them.
+    fn check(&mut self, asked: &Difference, value: f64) -> Option<i64> {
         self.compared += 1;
-        let found = steps_of(name, figure, value);
-        if found.is_none_or(|found| found < range.low || found > range.high) {
-            self.differ(worker, at, name, figure, what, range, found);
+        let found = whole(value / asked.step);
+        let (low, high) = asked.wanted;
+        if found.is_none_or(|found| found < low || found > high) {
+            self.differences.push(Difference { found, ..asked.clone() });
         }
         found
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "these are the parts of one difference")]
-    fn differ(
-        &mut self,
-        worker: &str,
-        at: &'static str,
-        name: &str,
-        figure: Figure,
-        what: String,
-        range: Range,
-        found: Option<i64>,
-    ) {
-        let (wanted, step) = ((range.low, range.high), step_of(name, figure));
-        self.differences.push(Difference { worker: worker.into(), at, what, wanted, found, step });
     }
 
     /// Values are in the buckets that they were recorded in.
@@ -217,11 +214,15 @@ impl Comparison {
             let of = (source.clone(), metric.level.to_owned(), metric.name.clone(), tag.clone());
             self.compared += 1;
             if settled.get(&of) != Some(wanted) {
-                let what = text(metric.level, source, &metric.name, tag.as_ref(), Figure::Count);
-                let whole = i64::try_from(wanted.count()).unwrap_or(i64::MAX);
-                let range = Range { low: whole, high: whole, ..Range::default() };
-                let at = "settled, in other buckets than recorded";
-                self.differ(worker, at, &metric.name, Figure::Count, what, range, None);
+                let count = i64::try_from(wanted.count()).unwrap_or(i64::MAX);
+                self.differences.push(Difference {
+                    worker: worker.into(),
+                    at: "settled, in other buckets than recorded",
+                    what: text(metric.level, source, &metric.name, tag.as_ref(), Figure::Count),
+                    wanted: (count, count),
+                    found: None,
+                    step: 1.0,
+                });
             }
         }
     }
@@ -233,10 +234,15 @@ impl Comparison {
             let Some(address) = server.gauge(series) else { continue };
             let value = unasked.remove(&address);
             if let Some(last) = last {
-                let what = text(metric.level, source, &metric.name, None, Figure::Value);
-                let range = Range { low: *last, high: *last, ..Range::default() };
-                let value = value.unwrap_or(f64::NAN);
-                self.check(worker, "last at the server", &metric.name, Figure::Value, what, range, value);
+                let asked = Difference {
+                    worker: worker.into(),
+                    at: "last at the server",
+                    what: text(metric.level, source, &metric.name, None, Figure::Value),
+                    wanted: (*last, *last),
+                    found: None,
+                    step: step_of(&metric.name, Figure::Value),
+                };
+                self.check(&asked, value.unwrap_or(f64::NAN));
             }
         }
     }

@@ -185,6 +185,10 @@ pub fn recorded(sample: &Sample) -> f64 {
 
 /// How many steps of a figure a value is; `None` where it is no whole number of them.
 pub fn steps_of(name: &str, figure: Figure, value: f64) -> Option<i64> {
-    let steps = if figure == Figure::Count { value } else { value / step(name) };
+    whole(if figure == Figure::Count { value } else { value / step(name) })
+}
+
+/// A number of steps, where it is a whole one but for how servers round.
+pub fn whole(steps: f64) -> Option<i64> {
     ((steps - steps.round()).abs() < 0.05).then_some(steps.round() as i64)
 }
