@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rusqlite::types::Value;
+use rusqlite::types::{FromSql, Value};
 use rusqlite::{Connection, params};
 use zibrato_core::frame::decode_state;
 use zibrato_core::ledger::Slacks;
@@ -243,40 +243,44 @@ fn read(db: &Connection) -> Found {
 type Notes = Vec<(String, Value)>;
 type Levels = Vec<(String, Option<i64>)>;
 
-/// What is noted, and whether that is all of it. It has seals from version 3 on.
+/// What is noted, and whether that is all of it.
 fn read_notes(db: &Connection, version: u32) -> (Notes, bool) {
-    let seal = if version < 3 { "NULL" } else { "seal" };
-    type Note = (String, Value, Option<u32>);
-    let (notes, all): (Vec<Note>, bool) = zibrato_disk::rescue(
-        db,
-        &format!("SELECT name, value, {seal} FROM meta"),
-        &["name"],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        |row: &Note| row.0.clone(),
-    );
-    let read = notes.len();
-    let sound = |(name, value, seal): &Note| seal.map_or(version < 3, |seal| meta_seal(name, value) == seal);
-    let notes: Notes = notes.into_iter().filter(sound).map(|(name, value, _)| (name, value)).collect();
-    let all = all && notes.len() == read;
-    (notes, all)
+    read_sealed(db, "meta", ["name", "value"], version, meta_seal)
 }
 
 /// Since when levels are listened to, and whether that is all of them.
 fn read_since(db: &Connection, version: u32) -> (Levels, bool) {
+    read_sealed(db, "since", ["level", "at"], version, |level, at| since_seal(level, *at))
+}
+
+/// What can be believed of a table of names, and whether that is all of it. It has seals from version 3 on.
+fn read_sealed<V: FromSql>(
+    db: &Connection,
+    table: &str,
+    [name, value]: [&str; 2],
+    version: u32,
+    seal_of: impl Fn(&str, &V) -> u32,
+) -> (Vec<(String, V)>, bool) {
     let seal = if version < 3 { "NULL" } else { "seal" };
-    type Level = (String, Option<i64>, Option<u32>);
-    let (levels, all): (Vec<Level>, bool) = zibrato_disk::rescue(
+    let (rows, all) = zibrato_disk::rescue(
         db,
-        &format!("SELECT level, at, {seal} FROM since"),
-        &["level"],
+        &format!("SELECT {name}, {value}, {seal} FROM {table}"),
+        &[name],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        |row: &Level| row.0.clone(),
+        |row: &(String, V, Option<u32>)| row.0.clone(),
     );
-    let read = levels.len();
-    let sound = |(level, at, seal): &Level| seal.map_or(version < 3, |seal| since_seal(level, *at) == seal);
-    let levels: Levels = levels.into_iter().filter(sound).map(|(level, at, _)| (level, at)).collect();
-    let all = all && levels.len() == read;
-    (levels, all)
+    let read = rows.len();
+    let sound = |name: &str, value: &V, seal: Option<u32>| match seal {
+        Some(seal) => seal_of(name, value) == seal,
+        None => version < 3,
+    };
+    let sound: Vec<(String, V)> = rows
+        .into_iter()
+        .filter(|(name, value, seal)| sound(name, value, *seal))
+        .map(|(name, value, _)| (name, value))
+        .collect();
+    let all = all && sound.len() == read;
+    (sound, all)
 }
 
 /// What can be saved of version 1, which had no seals: batches that can be read. Of a settled total nobody knows whether it is
