@@ -56,6 +56,7 @@ fn line(number: u64) -> [u8; LENGTH] {
     let digits = format!("{number:020}");
     let text = format!("{digits} {:08x}\n", seal(&[digits.as_bytes()]));
     let mut line = [0; LENGTH];
+    // No number has more than 20 digits, and no seal more than 8.
     line.copy_from_slice(text.as_bytes());
     line
 }
