@@ -5,11 +5,11 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Barrier, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::TestBroker;
+use support::{TestBroker, wait_until};
 use zibrato::{builder, count, gauge, time, updown};
 use zibrato_core::frame::{Key, State};
 
@@ -20,14 +20,28 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Runs `work` in a forked child, which ends with its result as the exit status; `None` if it hung.
-fn in_child(work: impl FnOnce() -> bool) -> Option<bool> {
+/// How a forked child ended that did not do what it should.
+#[derive(Debug, PartialEq)]
+enum Failed {
+    Denied,
+    Panicked,
+    Hung,
+    /// With this status of `waitpid`.
+    Died(i32),
+}
+
+/// Runs `work` in a forked child, which must say that it is true.
+fn in_child(work: impl FnOnce() -> bool) -> Result<(), Failed> {
     // SAFETY: the child only measures, installs and exits; the registry is made fit for that by fork handlers.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(false);
+        let status = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+            Ok(true) => 0,
+            Ok(false) => 1,
+            Err(_) => 2,
+        };
         // SAFETY: ends the child without running the parent's destructors.
-        unsafe { libc::_exit(if ok { 0 } else { 1 }) };
+        unsafe { libc::_exit(status) };
     }
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut status = 0;
@@ -37,12 +51,17 @@ fn in_child(work: impl FnOnce() -> bool) -> Option<bool> {
             if Instant::now() > deadline {
                 libc::kill(child, libc::SIGKILL);
                 libc::waitpid(child, &mut status, 0);
-                return None;
+                return Err(Failed::Hung);
             }
             thread::sleep(Duration::from_millis(1));
         }
     }
-    Some(status == 0)
+    match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
+        (true, 0) => Ok(()),
+        (true, 1) => Err(Failed::Denied),
+        (true, 2) => Err(Failed::Panicked),
+        _ => Err(Failed::Died(status)),
+    }
 }
 
 #[test]
@@ -59,7 +78,7 @@ fn a_forked_child_starts_at_zero_in_an_instance_of_its_own() {
         own.is_ok_and(zibrato::Guard::finish)
     });
     count!("fork.count", 30);
-    assert_eq!(child, Some(true), "the child installs and ends");
+    assert_eq!(child, Ok(()), "the child installs and ends");
     drop(guard);
     assert_eq!(broker.total("fork.count"), 1037);
 }
@@ -75,6 +94,22 @@ fn measure_in_child() {
     }
     all();
     thread::spawn(all).join().expect("a child may have threads");
+}
+
+/// A thread that measures and ends, made by the system's own call: `std` holds a lock of its own whenever one of its
+/// threads begins or ends, and a child that is made at that moment can start no thread (`docs/upstream`).
+fn come_and_go() {
+    extern "C" fn measure(_: *mut libc::c_void) -> *mut libc::c_void {
+        count!("storm.short");
+        std::ptr::null_mut()
+    }
+    let mut short = std::mem::MaybeUninit::uninit();
+    // SAFETY: the thread takes and gives no pointer, and its number is there if it was made.
+    unsafe {
+        let made = libc::pthread_create(short.as_mut_ptr(), std::ptr::null(), measure, std::ptr::null_mut());
+        assert_eq!(made, 0, "the system has threads");
+        assert_eq!(libc::pthread_join(short.assume_init(), std::ptr::null_mut()), 0);
+    }
 }
 
 #[test]
@@ -96,9 +131,11 @@ fn fifty_forks_while_threads_measure_read_and_ask() {
         .expect("the parent installs");
     let stop = AtomicBool::new(false);
     let counted = AtomicI64::new(0);
-    let hung = thread::scope(|scope| {
+    let all_run = Barrier::new(5);
+    let failed = thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
+                all_run.wait();
                 while !stop.load(Relaxed) {
                     count!("storm.parent");
                     zibrato::counter("storm.parent_handle").handle().add(1);
@@ -109,20 +146,25 @@ fn fifty_forks_while_threads_measure_read_and_ask() {
         }
         // Threads that come and go, and somebody who asks.
         scope.spawn(|| {
+            all_run.wait();
             while !stop.load(Relaxed) {
-                thread::spawn(|| count!("storm.short")).join().expect("no panic");
+                come_and_go();
                 calls.fetch_add(1, Relaxed);
             }
         });
         scope.spawn(|| {
+            all_run.wait();
             while !stop.load(Relaxed) {
                 assert!(zibrato::status().installed);
                 zibrato_core::registry::census();
                 drop(zibrato::on_read(|| ()));
             }
         });
+        // No thread of `std` begins from here on, nor ends; that of the publisher has called back.
+        all_run.wait();
+        wait_until("the publisher reads", || CALLS.load(Relaxed) > 0);
         let url = &theirs.url;
-        let hung = (0..FORKS).find(|_| {
+        let failed = (0..FORKS).find_map(|number| {
             let child = in_child(|| {
                 let was_installed = zibrato::status().installed;
                 measure_in_child();
@@ -133,12 +175,12 @@ fn fifty_forks_while_threads_measure_read_and_ask() {
                 drop(callback);
                 !was_installed && ends
             });
-            child != Some(true)
+            child.err().map(|failed| (number, failed))
         });
         stop.store(true, Relaxed);
-        hung
+        failed
     });
-    assert_eq!(hung, None, "this child hung or failed");
+    assert_eq!(failed, None, "this child failed");
     assert!(guard.finish(), "the parent ends");
     drop(callback);
 
@@ -185,16 +227,16 @@ fn a_child_of_a_child_starts_at_zero_too() {
             count!("fork.generations", 1);
             install().is_ok_and(zibrato::Guard::finish)
         });
-        grandchild == Some(true) && own.is_ok_and(zibrato::Guard::finish)
+        grandchild == Ok(()) && own.is_ok_and(zibrato::Guard::finish)
     });
-    assert_eq!(child, Some(true));
+    assert_eq!(child, Ok(()));
     // A guard of the parent's does nothing in the child, where it is dropped by accident.
     let mut guard = Some(guard);
     let child = in_child(|| {
         count!("fork.generations", 1_000);
         guard.take().is_some_and(|guard| !guard.flush(Duration::from_secs(1)) && !guard.finish())
     });
-    assert_eq!(child, Some(true));
+    assert_eq!(child, Ok(()));
     drop(guard);
     assert_eq!(broker.total("fork.generations"), 111);
 }
@@ -211,7 +253,7 @@ fn a_child_that_installs_nothing_sends_nothing() {
         !zibrato::status().installed
             && zibrato::testing::capture(|| count!("fork.silent", 2)).1.count("fork.silent") == 2
     });
-    assert_eq!(child, Some(true));
+    assert_eq!(child, Ok(()));
     drop(guard);
     assert_eq!(broker.total("fork.silent"), 1);
 }

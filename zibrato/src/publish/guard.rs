@@ -8,8 +8,8 @@ use zibrato_core::cell::fork;
 use zibrato_core::registry;
 
 use super::builder::{InstallError, Settings};
-use super::installed;
 use super::thread::{self, Board, Order};
+use super::{installed, say};
 use crate::status::Status;
 
 /// How much longer than its own deadline the thread may take where the system does not schedule it.
@@ -104,6 +104,8 @@ impl Guard {
         let delivered = ordered.then(|| wait.recv_timeout(self.patience).ok()).flatten();
         if delivered.is_some() {
             let _ = thread.join();
+        } else {
+            say(format_args!("the thread that sends does not answer; the last totals may be lost"));
         }
         registry::set_installed(false);
         *installed() = None;
