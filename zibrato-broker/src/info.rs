@@ -87,6 +87,7 @@ pub(crate) fn json(shared: &Shared) -> String {
         "late": counts.late,
         "conflicts": counts.conflicts,
         "ended": counts.ended,
+        "silences": counts.silences,
         "expired": counts.expired,
         "evicted": counts.evicted,
         "rejected": refused,

@@ -37,6 +37,7 @@ pub const METRICS: zibrato_admin::Help = &[
     ("zibrato.broker.level.gaps", "Sets of a level that had not come when a later one did"),
     ("zibrato.broker.queued.bytes", "Bytes that wait to be sent, of all peers together"),
     ("zibrato.broker.refused", "Connections and messages refused, by reason"),
+    ("zibrato.broker.silences", "Times at which an instance fell silent without an end, by level each"),
     ("zibrato.broker.slots", "Pairs of instance and level kept"),
     ("zibrato.broker.started", "When the broker started, in seconds since 1970"),
     ("zibrato.broker.state.damaged", "State files found damaged and moved aside"),

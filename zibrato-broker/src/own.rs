@@ -83,6 +83,7 @@ pub(crate) fn rows(shared: &Shared) -> Vec<Row> {
     rows.counter("frames.late", Tags::none(), counts.late);
     rows.counter("frames.conflicting", Tags::none(), counts.conflicts);
     rows.counter("ended", Tags::none(), counts.ended);
+    rows.counter("silences", Tags::none(), counts.silences);
     rows.counter("expired", Tags::none(), counts.expired);
     rows.counter("evicted", Tags::none(), counts.evicted);
     rows.gauge("instances", keep.instances() as f64);

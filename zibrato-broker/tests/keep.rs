@@ -495,11 +495,18 @@ fn a_slow_publisher_is_not_taken_for_silent() {
         give(&mut keep, &(head, bytes), now);
     }
     keep.tick(now + 25 * SECOND, 99);
-    assert_eq!(keep.position(), 0);
+    assert_eq!((keep.position(), keep.counts().silences), (0, 0));
     keep.tick(now + 31 * SECOND, 99);
-    assert_eq!(keep.position(), 1);
+    assert_eq!((keep.position(), keep.counts().silences), (1, 1));
     keep.tick(now + 32 * SECOND, 99);
-    assert_eq!(keep.position(), 1);
+    assert_eq!((keep.position(), keep.counts().silences), (1, 1));
+    // It comes back, and ends: that is no silence.
+    let (mut head, bytes) = frame(1, 5, Flags::COMPLETE.with(Flags::LAST), 0, 1);
+    now += 40 * SECOND;
+    head.sent_at = now;
+    give(&mut keep, &(head, bytes), now);
+    keep.tick(now + 100 * SECOND, 99);
+    assert_eq!((keep.counts().silences, keep.counts().ended), (1, 1));
 }
 
 #[test]

@@ -180,6 +180,8 @@ pub struct Counts {
     pub forgotten: u64,
     /// (instance, level) pairs that ended.
     pub ended: u64,
+    /// Times at which a pair fell silent that had not ended.
+    pub silences: u64,
     /// Pairs forgotten at the horizon.
     pub expired: u64,
     /// Pairs forgotten earlier, for want of room.
@@ -456,6 +458,7 @@ impl Keep {
                     self.position += 1;
                     slot.position = Some(self.position);
                     self.log.insert(self.position, (*id, slot.level.clone(), None));
+                    self.counts.silences += 1;
                 }
                 if self.limits.durable && effects.len() < writes && slot.needs_disk(now) {
                     effects.push(Effect::Write(record(*id, slot)));
