@@ -26,10 +26,14 @@ pub(crate) struct Link {
     pub(crate) address: IpAddr,
     told: AtomicU8,
     woken: Notify,
-    /// Bytes of a message that is not whole yet, and since when it is not, in ms after the start.
+    /// Bytes of a message that is not whole yet, or [`OUT`], and since when it is not, in ms after the start.
     incoming: AtomicUsize,
     incoming_since: AtomicU64,
 }
+
+/// Instead of the bytes that a connection holds: it is out of the table, and what it holds until its task ends does not
+/// count, because others would have to make room for it.
+const OUT: usize = usize::MAX;
 
 /// What a connection has been told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +123,7 @@ pub(crate) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.links.incoming(&self.link, 0, true);
-        self.links.table().leave(&self.link);
+        self.links.leave(&mut self.links.table(), &self.link);
     }
 }
 
@@ -233,9 +236,18 @@ impl Links {
         true
     }
 
-    /// It no longer counts from now on; its task ends as soon as it runs.
-    fn throw_out(&self, table: &mut Table, link: &Arc<Link>, why: Why) {
+    /// It no longer counts from now on.
+    fn leave(&self, table: &mut Table, link: &Link) {
         table.leave(link);
+        let held = link.incoming.swap(OUT, Relaxed);
+        if held != OUT {
+            self.incoming.fetch_sub(held, Relaxed);
+        }
+    }
+
+    /// Its task ends as soon as it runs.
+    fn throw_out(&self, table: &mut Table, link: &Arc<Link>, why: Why) {
+        self.leave(table, link);
         link.tell(END);
         self.refusals.count_of(link.place, why, &link.address.to_string(), "made room for others");
     }
@@ -256,21 +268,26 @@ impl Links {
     /// Notes how many bytes a connection holds of a message that is not whole yet; `is_new` says that it is another
     /// message than before. Beyond the limit of all of them together, of the address that holds most the one goes that
     /// has waited longest.
+    ///
+    /// Only the connection's own task calls it.
     pub(crate) fn incoming(&self, link: &Link, bytes: usize, is_new: bool) {
-        let before = link.incoming.swap(bytes, Relaxed);
+        let before = link.incoming.load(Relaxed);
+        if before == OUT {
+            return;
+        }
         if before == 0 || is_new {
             link.incoming_since.store(self.elapsed(), Relaxed);
         }
-        if before == bytes {
+        // What is taken off was put on before, also where the connection has to leave just now: so the sum of all never
+        // falls below zero.
+        let more = bytes.saturating_sub(before);
+        let all = self.incoming.fetch_add(more, Relaxed) + more;
+        if link.incoming.compare_exchange(before, bytes, Relaxed, Relaxed).is_err() {
+            self.incoming.fetch_sub(more, Relaxed);
             return;
         }
-        // Whatever is taken off was put on before, so it never falls below zero.
-        let all = if bytes >= before {
-            self.incoming.fetch_add(bytes - before, Relaxed) + (bytes - before)
-        } else {
-            self.incoming.fetch_sub(before - bytes, Relaxed) - (before - bytes)
-        };
-        if all > self.limits.incoming_bytes && bytes > before {
+        self.incoming.fetch_sub(before.saturating_sub(bytes), Relaxed);
+        if more > 0 && all > self.limits.incoming_bytes {
             self.make_room();
         }
     }
@@ -295,10 +312,7 @@ impl Links {
             let Some((bytes, link)) = most.and_then(|(bytes, links)| Some((bytes, links.pop()?))) else {
                 return;
             };
-            // It no longer counts, although its task lets go of it a little later.
-            let own = link.incoming.swap(0, Relaxed);
-            self.incoming.fetch_sub(own, Relaxed);
-            *bytes = bytes.saturating_sub(own);
+            *bytes = bytes.saturating_sub(held(&link));
             self.throw_out(&mut table, &link, "unfinished");
         }
     }
@@ -326,7 +340,7 @@ impl Links {
         let links: Vec<_> = ids.iter().filter_map(|id| table.links.get(id).cloned()).collect();
         for link in &links {
             let owner = table.owners.get(&link.id).cloned();
-            table.leave(link);
+            self.leave(&mut table, link);
             link.tell(END);
             self.refusals.count_of(
                 link.place,
@@ -454,8 +468,12 @@ mod tests {
         let told = [&good, &first, &second].map(|e| e.link.told());
         assert_eq!(told, [Told::Run, Told::End, Told::Run]);
         assert_eq!(links.incoming_bytes(), 600);
+        // Its task was reading just then. Nobody makes room for that.
+        links.incoming(&first.link, 900, false);
+        links.incoming(&second.link, 310, false);
+        assert_eq!([&good, &second].map(|e| e.link.told()), [Told::Run, Told::Run]);
         drop(first);
-        assert_eq!(links.incoming_bytes(), 600);
+        assert_eq!(links.incoming_bytes(), 610);
         drop((good, second));
         assert_eq!(links.incoming_bytes(), 0);
     }
