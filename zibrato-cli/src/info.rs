@@ -52,7 +52,10 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode, Failure> {
         let json = match answer {
             Ok(json) => json,
             Err(trouble) => {
-                let trouble = trouble.unwrap_or_else(|| "get an answer; is it a broker?".into());
+                let trouble = trouble.unwrap_or_else(|| match broker.security().is_plain() {
+                    true => "get an answer; is it a broker?".into(),
+                    false => "get an answer; is it a broker, and may this key receive there?".into(),
+                });
                 complain(&format!(
                     "failed to ask the broker at {broker} within {} s: failed to {trouble}",
                     options.deadline.as_secs_f64()

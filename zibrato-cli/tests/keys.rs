@@ -105,9 +105,14 @@ fn with_keys_measurements_pass_the_broker_and_without_they_do_not() {
     tail.err.until(|line| line.contains("listening to"));
     let send = ["send", "counter", "c", "5", "--deadline", "1"];
     let (code, _, err) = support::run(&mut with("stranger", &send));
-    assert!(code == 1 && err.contains("no broker at"), "{err}");
+    assert!(code == 1 && err.contains("no broker at") && err.contains("is our key allowed there?"), "{err}");
     let (code, _, err) = support::run(&mut broker.zibrato(&send));
-    assert!(code == 1 && err.contains("no broker at"), "{err}");
+    assert!(
+        code == 1 && err.contains("no broker at") && err.contains("give --key and --broker-key"),
+        "{err}"
+    );
+    let (code, _, err) = support::run(&mut with("app", &["info", "--deadline", "1"]));
+    assert!(code == 1 && err.contains("may this key receive there?"), "{err}");
     let (code, _, err) = support::run(&mut with("app", &["send", "counter", "c", "7", "--deadline", "30"]));
     assert_eq!((code, err.as_str()), (0, ""));
     let line = tail.out.next();

@@ -124,8 +124,13 @@ impl Allowed {
     /// When it cannot be read, or anything in it is wrong, see [`parse`](Self::parse).
     pub fn read(path: &Path) -> Result<Allowed, Error> {
         let bad = |why| Error::Allowed { path: path.into(), line: None, identity: None, why };
-        let size = std::fs::metadata(path).map_err(|why| bad(why.to_string()))?.len();
-        if size > MOST_BYTES {
+        let file = std::fs::metadata(path).map_err(|why| match why.kind() {
+            std::io::ErrorKind::NotFound => {
+                bad(format!("{why}; an empty file lets nobody in, and `zibrato keys allow` adds to it"))
+            }
+            _ => bad(why.to_string()),
+        })?;
+        if file.len() > MOST_BYTES {
             return Err(bad(format!("it is longer than {MOST_BYTES} bytes")));
         }
         let text = std::fs::read_to_string(path).map_err(|why| bad(why.to_string()))?;

@@ -119,6 +119,7 @@ fn identities_are_added_to_what_is_there() {
 fn a_file_that_is_not_there_is_named() {
     let why = Allowed::read(Path::new("/no/such/allowed.toml")).unwrap_err().to_string();
     assert!(why.starts_with("read allowed identities /no/such/allowed.toml: No such file"), "{why}");
+    assert!(why.ends_with("an empty file lets nobody in, and `zibrato keys allow` adds to it"), "{why}");
 }
 
 proptest! {

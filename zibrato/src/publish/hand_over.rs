@@ -83,7 +83,7 @@ fn later(frame: &Frame, by: u64) -> Vec<u8> {
 /// Hands parcels over to every broker, again and again, until they are acknowledged.
 #[derive(Debug)]
 pub(crate) struct HandOver {
-    brokers: Vec<(mpsc::UnboundedSender<Message>, JoinHandle<()>)>,
+    brokers: Vec<(mpsc::UnboundedSender<Message>, JoinHandle<Option<String>>)>,
     answers: mpsc::UnboundedReceiver<(usize, Message)>,
     parcels: Vec<(Instant, Parcel)>,
     acknowledged: HashSet<(usize, Number)>,
@@ -197,14 +197,18 @@ impl HandOver {
         self.parcels.iter().map(|(_, parcel)| parcel).filter(|parcel| !self.is_acknowledged(parcel))
     }
 
-    /// Ends the connections.
-    pub(crate) async fn close(self, deadline: Duration) {
+    /// Ends the connections, and gives why there was none to a broker, in words that fit after "failed to".
+    pub(crate) async fn close(self, deadline: Duration) -> Vec<String> {
         let brokers = self.brokers;
         drop(self.answers);
+        let mut troubles = Vec::new();
         for (say, task) in brokers {
             drop(say);
-            let _ = tokio::time::timeout(deadline, task).await;
+            if let Ok(Ok(trouble)) = tokio::time::timeout(deadline, task).await {
+                troubles.extend(trouble);
+            }
         }
+        troubles
     }
 }
 
@@ -214,7 +218,7 @@ async fn relay(
     mut asker: Asker,
     mut said: mpsc::UnboundedReceiver<Message>,
     answer: mpsc::UnboundedSender<(usize, Message)>,
-) {
+) -> Option<String> {
     loop {
         tokio::select! {
             message = asker.recv() => drop(answer.send((broker, message))),
@@ -225,7 +229,9 @@ async fn relay(
             },
         }
     }
+    let trouble = asker.trouble();
     asker.close(Duration::from_millis(50)).await;
+    trouble
 }
 
 #[cfg(test)]

@@ -205,7 +205,10 @@ pub async fn deliver(directory: &Path, brokers: &[Broker], deadline: Duration) -
             done.left += 1;
         }
     }
-    hand_over.close(Duration::from_millis(100)).await;
+    let troubles = hand_over.close(Duration::from_millis(100)).await;
+    if done.left > 0 {
+        troubles.iter().for_each(|trouble| say(format_args!("failed to {trouble}")));
+    }
     done
 }
 

@@ -268,9 +268,10 @@ impl<'a> Sender<'a> {
             }
         }
         let left: Vec<Parcel> = hand_over.unacknowledged().filter(|p| !p.was_spilled()).cloned().collect();
-        hand_over.close(Duration::from_millis(100)).await;
+        let troubles = hand_over.close(Duration::from_millis(100)).await;
         if !left.is_empty() {
             self.say_undelivered(&left);
+            troubles.iter().for_each(|trouble| say(format_args!("failed to {trouble}")));
         }
         left.is_empty()
     }
