@@ -144,8 +144,16 @@ fn state_of(report: &Report) -> String {
         0 => None,
         count => Some(format!("{} {word}", number::count(count as f64))),
     });
-    let parts: Vec<String> = parts.collect();
-    if parts.is_empty() { "equal".into() } else { parts.join(", ") }
+    let mut parts: Vec<String> = parts.collect();
+    if parts.is_empty() {
+        parts.push("equal".into());
+    }
+    let nothing = Amount::default();
+    let zeros = report.metrics.iter().filter(|m| m.sent == nothing && m.settled == nothing).count();
+    if zeros > 0 {
+        parts.push(format!("{} still 0", number::count(zeros as f64)));
+    }
+    parts.join(", ")
 }
 
 fn backlog(group: &Group, now: u64) -> String {
