@@ -278,6 +278,9 @@ impl Links {
         if before == 0 || is_new {
             link.incoming_since.store(self.elapsed(), Relaxed);
         }
+        if before == bytes {
+            return;
+        }
         // What is taken off was put on before, also where the connection has to leave just now: so the sum of all never
         // falls below zero.
         let more = bytes.saturating_sub(before);
