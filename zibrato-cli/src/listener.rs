@@ -104,7 +104,7 @@ impl Listener {
             Event::Silent { broker } => return Heard::Silent(broker),
             Event::Refused { broker, why } => return Heard::Refused(broker, why),
             Event::Back { broker, .. } => {
-                self.asking.again(broker);
+                self.asking.back(broker);
                 self.ask();
                 return Heard::Back(broker);
             }

@@ -63,12 +63,19 @@ impl Asking {
 
     /// Asks all brokers for everything: what was known is not any more.
     pub(crate) fn anew(&mut self) {
-        for broker in &mut self.brokers {
+        (0..self.brokers.len()).for_each(|broker| self.back(broker));
+    }
+
+    /// Asks this broker for everything, as soon as possible: it was not heard. What it published meanwhile of programs that
+    /// still talk is beyond no cursor, and neither has to be there for long.
+    pub fn back(&mut self, broker: usize) {
+        if let Some(broker) = self.brokers.get_mut(broker) {
             (broker.open, broker.next, broker.cursor) = (None, 0, None);
         }
     }
 
-    /// Asks this broker as soon as possible: it was away, or something was missed.
+    /// Asks this broker as soon as possible, from the cursor on: something that it published was left out for want of room,
+    /// which is no time to ask for more.
     pub fn again(&mut self, broker: usize) {
         if let Some(broker) = self.brokers.get_mut(broker) {
             (broker.open, broker.next) = (None, 0);
@@ -157,5 +164,7 @@ mod tests {
         assert_eq!(ask(&mut asking, 23), [(0, 6, Some(cursor(8)))]);
         asking.again(0);
         assert_eq!(ask(&mut asking, 24), [(0, 7, Some(cursor(8)))]);
+        asking.back(0);
+        assert_eq!(ask(&mut asking, 24), [(0, 8, None)], "it was away");
     }
 }

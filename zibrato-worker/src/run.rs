@@ -37,7 +37,7 @@ use crate::shape::Shape;
 use crate::shard::Shard;
 use crate::state::State;
 use crate::status::Status;
-use crate::subscription::{Feed, Tap};
+use crate::subscription::{Feed, MISSED, Tap};
 use crate::vitals::Vitals;
 
 /// How often first sights are written down and questions are looked after.
@@ -459,8 +459,11 @@ impl<B: Backend> Work<B> {
                 self.complaints.add("not two parts", 1);
             }
             Event::Silent { .. } | Event::Refused { .. } => {}
-            Event::Back { broker, .. } => {
-                self.asking.again(broker);
+            Event::Back { broker, boot } => {
+                match boot == MISSED {
+                    true => self.asking.again(broker),
+                    false => self.asking.back(broker),
+                }
                 self.ask();
             }
         }

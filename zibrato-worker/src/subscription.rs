@@ -184,9 +184,12 @@ impl Outlet {
     }
 }
 
+/// Instead of a broker's boot: it was heard all the time, but a worker's tap was full.
+pub(crate) const MISSED: [u8; 16] = [0; 16];
+
 /// What makes a worker ask a broker for what it has missed.
 fn back(broker: usize) -> Event {
-    Event::Back { broker, boot: [0; 16] }
+    Event::Back { broker, boot: MISSED }
 }
 
 async fn pass(brokers: Vec<Broker>, topics: Vec<String>, taps: Arc<Mutex<Vec<Outlet>>>, heard: Heard) {

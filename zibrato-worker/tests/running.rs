@@ -9,13 +9,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use zibrato_broker::{Broker, Config};
-use zibrato_core::frame::{Frame, InstanceId, encode_set};
+use zibrato_core::ask::Message;
+use zibrato_core::frame::{Frame, InstanceId, decode_head, encode_set};
 use zibrato_core::{level, limits};
-use zibrato_transport::Push;
+use zibrato_transport::{Asker, Push};
 use zibrato_worker::testing::{Act, Memory};
 use zibrato_worker::{Accepted, Backend, BackendError, Batch, Options, Series, Snapshot, run};
 
@@ -107,6 +111,68 @@ impl RunningWorker {
     }
 }
 
+/// The three ports of a broker once more, the one that publishes behind a door.
+struct Way {
+    port: u16,
+    opened: watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(broker: u16) -> Way {
+        let listen = |port| async move { TcpListener::bind(("127.0.0.1", port)).await };
+        let (opened, open) = watch::channel(true);
+        loop {
+            let first = listen(0).await.unwrap();
+            let port = first.local_addr().unwrap().port();
+            let Some(last) = port.checked_add(2) else { continue };
+            let (Ok(second), Ok(third)) = (listen(port + 1).await, listen(last).await) else { continue };
+            let always = watch::channel(true).1;
+            let doors = [always.clone(), open, always];
+            for ((nth, listener), open) in (0..).zip([first, second, third]).zip(doors) {
+                tokio::spawn(relay(listener, broker + nth, open));
+            }
+            return Way { port, opened };
+        }
+    }
+}
+
+/// Passes connections on while it is open; what is connected when it closes is cut.
+async fn relay(listener: TcpListener, to: u16, open: watch::Receiver<bool>) {
+    while let Ok((mut near, _)) = listener.accept().await {
+        let mut open = open.clone();
+        tokio::spawn(async move {
+            if *open.borrow()
+                && let Ok(mut far) = TcpStream::connect(("127.0.0.1", to)).await
+            {
+                let closed = async {
+                    if open.wait_for(|open| !open).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    () = closed => {}
+                }
+            }
+        });
+    }
+}
+
+/// Done when the broker keeps this sequence.
+async fn kept(broker: &RunningBroker, sequence: u64) {
+    let mut asker = Asker::start(&address(broker.port));
+    for id in 1.. {
+        asker.send(Message::Ask { id, levels: vec![], cursor: None });
+        loop {
+            match timeout(Duration::from_secs(60), asker.recv()).await.unwrap() {
+                Message::Kept { frame, .. } if decode_head(&frame).unwrap().sequence == sequence => return,
+                Message::Done { .. } => break,
+                _ => {}
+            }
+        }
+    }
+}
+
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
@@ -172,6 +238,34 @@ async fn a_worker_that_was_away_settles_what_it_had_not() {
     until("the totals are there", || backend.total("a") == 110.0).await;
     worker.stop().await;
     assert_eq!(backend.total("a"), 110.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_published_while_the_broker_was_not_heard_need_not_be_published_again() {
+    let broker = RunningBroker::start(0, None).await;
+    let way = Way::to(broker.port).await;
+    let (state, backend) = (tempfile::tempdir().unwrap(), memory());
+    let through = format!("tcp://127.0.0.1:{}", way.port);
+    let worker = RunningWorker::start(&through, state.path(), &backend, |_| {});
+    let push = Push::start(&address(broker.port));
+    // It sends once a minute, so that the broker does not take it for silent for the time of this test.
+    let send = |sequence: u64, total| {
+        let frame = complete(1, sequence, (sequence - 1) * 60 * SECOND, vec![counter("a", total)]);
+        for bytes in encode_set(&frame.head, &frame.rows, limits::FRAME) {
+            push.offer(&level::topic("info"), bytes.into());
+        }
+    };
+    send(1, 5);
+    until("the first total is there", || backend.total("a") == 5.0).await;
+    send(2, 7);
+    until("the second is there", || backend.total("a") == 7.0).await;
+    way.opened.send_replace(false);
+    send(3, 9);
+    kept(&broker, 3).await;
+    assert_eq!(backend.total("a"), 7.0);
+    way.opened.send_replace(true);
+    until("the third is there", || backend.total("a") == 9.0).await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -318,7 +318,7 @@ impl Worker {
         let back = up.beats[broker].is_none_or(|(known, at)| known != boot || net.now > at + AWAY);
         up.beats[broker] = Some((boot, net.now));
         if back {
-            up.asking.again(broker);
+            up.asking.back(broker);
         }
     }
 
