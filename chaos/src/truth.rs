@@ -161,8 +161,8 @@ impl Truth {
         }
         // What it measured since its last frame may be lost: since then at the latest.
         let over = account.ending.or(life.killed).unwrap_or(account.last).max(account.last);
-        let sent = calm_before(over.saturating_sub(life.interval.as_nanos() as u64 + LATE), troubles);
-        let at_least = account.done_by(sent);
+        let takes = life.interval.as_nanos() as u64 + LATE;
+        let at_least = account.done_by(sent_by(over, takes, troubles));
         let mut now = account.tally(seed, many, at_least);
         // What the lowest tally lacks has been zero.
         for key in tally.0.keys() {
@@ -254,11 +254,17 @@ impl Truth {
     }
 }
 
-/// The latest time up to `time` that is in no trouble, nor an instant after one began.
-fn calm_before(time: u64, troubles: &[Trouble]) -> u64 {
-    let mut time = time;
-    while let Some(trouble) = troubles.iter().find(|trouble| trouble.begin <= time && time < trouble.end) {
-        time = trouble.begin.saturating_sub(LATE);
+/// Until when whatever was measured must have been sent before it was `over`: sending takes so long, and no trouble came
+/// meanwhile.
+fn sent_by(over: u64, takes: u64, troubles: &[Trouble]) -> u64 {
+    let mut time = over.saturating_sub(takes);
+    let meets = |time: u64, t: &Trouble| t.begin < time.saturating_add(takes) && time < t.end;
+    while let Some(trouble) = troubles.iter().find(|trouble| meets(time, trouble)) {
+        let before = trouble.begin.saturating_sub(takes);
+        if before == time {
+            break;
+        }
+        time = before;
     }
     time
 }
@@ -280,13 +286,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calm_is_before_all_troubles() {
+    fn what_must_have_been_sent_met_no_trouble_on_its_way() {
         let second = 1_000_000_000;
         let trouble = |begin: u64, end: u64| Trouble { begin: begin * second, end: end * second };
         let troubles = [trouble(20, 30), trouble(15, 21), trouble(40, 50)];
-        assert_eq!(calm_before(35 * second, &troubles), 35 * second);
-        assert_eq!(calm_before(45 * second, &troubles), 40 * second - LATE);
-        assert_eq!(calm_before(25 * second, &troubles), 15 * second - LATE);
+        let sent_by = |over: u64| sent_by(over * second, 2 * second, &troubles) / second;
+        assert_eq!(sent_by(37), 35);
+        assert_eq!(sent_by(42), 38, "it began just when it was to be sent");
+        assert_eq!(sent_by(41), 38, "it began while it was to be sent");
+        assert_eq!(sent_by(40), 38);
+        assert_eq!(sent_by(47), 38);
+        assert_eq!(sent_by(32), 30);
+        assert_eq!(sent_by(31), 13, "two of them");
+        assert_eq!(sent_by(1), 0);
         let both = together(&[vec![trouble(1, 5), trouble(8, 9)], vec![trouble(4, 10)]]);
         assert_eq!(both, [trouble(4, 5), trouble(8, 9)]);
     }
