@@ -384,7 +384,7 @@ def _name(item: object) -> str:
 
 _FIELDS = {
     "ack": ("instance", "level", "sequence"),
-    "ask": ("id", "levels", "cursor"),
+    "ask": ("id", "levels", "cursor", "talking"),
     "kept": ("id", "index", "held"),
     "done": ("id", "count", "cursor"),
     "info": ("id",),
@@ -411,6 +411,7 @@ _CHECKS = {
     "instance": _is_id,
     "levels": lambda item: type(item) is list and len(item) <= 1024 and all(map(_is_text, item)),
     "cursor": _is_cursor,
+    "talking": lambda item: type(item) is bool,
 }
 
 
@@ -419,7 +420,8 @@ def encode_message(message: dict) -> List[bytes]:
     word = message["word"]
     parts = [word.encode()]
     if word in _FIELDS:
-        parts.append(msgpack.packb([message[field] for field in _FIELDS[word]]))
+        fields = [field for field in _FIELDS[word] if field != "talking" or message.get(field)]
+        parts.append(msgpack.packb([message[field] for field in fields]))
     if word in ("hand", "kept"):
         parts += [message["topic"].encode(), message["frame"]]
     return parts
@@ -432,6 +434,8 @@ def decode_message(parts: List[bytes]) -> dict:
         message = {"word": word}
         if word in _FIELDS:
             items = msgpack.unpackb(parts[1], **_OPTIONS)
+            if word == "ask" and len(items) == 3:
+                items.append(False)
             for field, item in zip(_FIELDS[word], items[: len(_FIELDS[word])]):
                 if not (_CHECKS[field](item) or (item is None and (word, field) == ("ask", "cursor"))):
                     raise BadMessage(f"{word}: {field} is wrong")

@@ -16,7 +16,7 @@ use zibrato_core::limits;
 use crate::admit::{FORGOTTEN, LEVEL, RATE, admit};
 use crate::info;
 use crate::intake::{MOST_PARTS, SLACK, own_run};
-use crate::keep::{Effect, Handed, Taken};
+use crate::keep::{Answer, Effect, Handed, Taken};
 use crate::net::{Batch, Item, Peer, QueueLimits, Run, Service, Who, Why, WireLimits};
 use crate::shared::{Shared, add};
 use crate::store::Written;
@@ -137,10 +137,12 @@ impl Asked {
                 Ok(()) => return,
                 Err(why) => why,
             },
-            Ok(Message::Ask { id, levels, cursor }) => match self.ask(from, id, levels, cursor) {
-                Ok(()) => return,
-                Err(why) => why,
-            },
+            Ok(Message::Ask { id, levels, cursor, talking }) => {
+                match self.ask(from, id, levels, cursor, talking) {
+                    Ok(()) => return,
+                    Err(why) => why,
+                }
+            }
             Ok(Message::Info { id }) => {
                 return reply(from, &Message::Told { id, json: self.info() });
             }
@@ -272,6 +274,7 @@ impl Asked {
         id: u64,
         levels: Vec<String>,
         cursor: Option<Cursor>,
+        talking: bool,
     ) -> Result<(), &'static str> {
         let mut state = self.state();
         let State { answers, running, .. } = &mut *state;
@@ -285,7 +288,10 @@ impl Asked {
         }
         add(&self.shared.counters.asks, 1);
         let (shared, to) = (self.shared.clone(), from.clone());
-        let task = answers.spawn(async move { answer(&shared, &to, id, &levels, cursor).await });
+        let task = answers.spawn(async move {
+            let begun = shared.keep().begin_answer(&levels, cursor, talking);
+            answer(&shared, &to, id, begun).await;
+        });
         running.push(Running { task, owner, link });
         Ok(())
     }
@@ -323,8 +329,7 @@ fn reply(to: &Peer, message: &Message) {
     to.outbox.push(std::iter::once(&run_of(message)));
 }
 
-async fn answer(shared: &Shared, to: &Peer, id: u64, levels: &[String], cursor: Option<Cursor>) {
-    let mut answer = shared.keep().begin_answer(levels, cursor);
+async fn answer(shared: &Shared, to: &Peer, id: u64, mut answer: Answer) {
     let send = |run| async {
         // Gone, or not reading: whoever still lives asks again.
         matches!(tokio::time::timeout(PATIENCE, to.outbox.send(run)).await, Ok(true))

@@ -200,7 +200,7 @@ async fn frames_of_all_sizes_and_answers_pass_and_nobody_on_the_way_reads_them()
         assert!(next(&mut seen).await == frame, "{sequence}");
     }
     let mut asker = Asker::start(&broker.seen_by("worker"));
-    asker.send(Message::Ask { id: 3, levels: vec!["info".into()], cursor: None });
+    asker.send(Message::Ask { id: 3, levels: vec!["info".into()], cursor: None, talking: false });
     let kept = within("an answer", asker.recv()).await;
     assert!(matches!(&kept, Message::Kept { id: 3, frame, .. } if frame.len() == (1 << 20) - 7), "{kept:?}");
     assert!(matches!(within("its end", asker.recv()).await, Message::Done { id: 3, count: 1, .. }));

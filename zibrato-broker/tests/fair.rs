@@ -146,7 +146,7 @@ async fn what_waits_for_others_leaves_a_prompt_subscriber_its_share() {
 /// Asks for everything of all levels, without ever reading the answer.
 fn ask_and_leave(address: &str, from: u8, times: usize) -> std::io::Result<TcpStream> {
     let mut stream = greeted(address, "DEALER", from)?;
-    let parts = Message::Ask { id: 1, levels: vec![], cursor: None }.encode();
+    let parts = Message::Ask { id: 1, levels: vec![], cursor: None, talking: false }.encode();
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     stream.write_all(&message(&parts).repeat(times))?;
     Ok(stream)

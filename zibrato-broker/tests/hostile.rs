@@ -222,7 +222,7 @@ async fn an_asker_that_does_not_read_delays_nobody() {
     }
     until(&dealer, |told| told["levels"]["info"]["frames"] == 40).await;
     let mut stopped = Vec::new();
-    let ask_all = Message::Ask { id: 1, levels: vec![], cursor: None }.encode();
+    let ask_all = Message::Ask { id: 1, levels: vec![], cursor: None, talking: false }.encode();
     for _ in 0..10 {
         let address = broker.addresses.ask.trim_start_matches("tcp://").to_owned();
         let parts = ask_all.clone();

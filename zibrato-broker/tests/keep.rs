@@ -118,7 +118,7 @@ fn take(keep: &mut Keep, frame: &[u8], now: u64) -> Taken {
 }
 
 fn answer(keep: &Keep, cursor: Option<Cursor>) -> (Vec<Kept>, Cursor) {
-    keep.answer(&[], cursor)
+    keep.answer(&[], cursor, false)
 }
 
 fn merged(kept: &[Kept]) -> Merged {
@@ -231,8 +231,8 @@ proptest! {
         prop_assert!(sets.len() <= 2 + retired.len(), "{:?}", sets);
     }
 
-    /// A worker that asked once, heard nothing since, and asks again with its cursor after the publisher fell
-    /// silent, has everything.
+    /// A worker that asked once, heard nothing since, and asks again with its cursor, has everything: of a publisher that
+    /// talks if it asks for that, too, and after it fell silent in any case.
     #[test]
     fn a_cursor_misses_nothing_once_it_is_quiet(steps in steps(), order in orders(), at in any::<prop::sample::Index>()) {
         let (frames, retired) = publish(&steps);
@@ -249,6 +249,8 @@ proptest! {
             take(&mut keep, frame, now);
             keep.tick(now, 99);
         }
+        let (meanwhile, _) = keep.answer(&[], Some(cursor), true);
+        includes(&merged(&[first.clone(), meanwhile].concat()), &required(&arrived, &retired))?;
         keep.tick(now + 100 * SECOND, 99);
         let (second, _) = answer(&keep, Some(cursor));
         let have = merged(&[first, second].concat());
@@ -417,6 +419,27 @@ fn retired_sets_of_a_living_instance_pass_the_horizon_by_themselves() {
 }
 
 #[test]
+fn who_has_a_cursor_is_told_the_state_of_what_talks_where_that_is_asked_for() {
+    let mut keep = Keep::new([1; 16], Limits::default());
+    let ended = Flags::COMPLETE.with(Flags::LAST);
+    give(&mut keep, &frame(1, 9, ended, 0, 1), SECOND);
+    give(&mut keep, &frame(2, 1, Flags::RETIRED, 0, 1), SECOND);
+    give(&mut keep, &frame(2, 2, Flags::COMPLETE, 0, 1), SECOND);
+    let told = |kept: &[Kept]| -> Vec<(u8, u64)> {
+        let heads = kept.iter().map(|kept| decode_head(&kept.frame).unwrap());
+        heads.map(|head| (head.instance.0[0], head.sequence)).collect()
+    };
+    let cursor = answer(&keep, None).1;
+    give(&mut keep, &frame(2, 3, Flags::COMPLETE, 0, 1), SECOND);
+    assert_eq!(told(&keep.answer(&[], Some(cursor), false).0), []);
+    assert_eq!(told(&keep.answer(&[], Some(cursor), true).0), [(2, 3)]);
+    assert_eq!(told(&keep.answer(&["debug".into()], Some(cursor), true).0), []);
+    give(&mut keep, &frame(2, 4, Flags::RETIRED, 0, 1), SECOND);
+    give(&mut keep, &frame(3, 5, ended, 0, 1), SECOND);
+    assert_eq!(told(&keep.answer(&[], Some(cursor), true).0), [(2, 3), (2, 4), (3, 5)]);
+}
+
+#[test]
 fn an_answer_has_all_of_an_instance_that_goes_on_meanwhile() {
     let mut keep = Keep::new([1; 16], Limits::default());
     let mut sequence = 0;
@@ -427,7 +450,7 @@ fn an_answer_has_all_of_an_instance_that_goes_on_meanwhile() {
     (0..1_000).for_each(|_| send(&mut keep, Flags::RETIRED));
     // Between any two pieces there are more sets, or one in the place of all.
     (0..50).for_each(|_| send(&mut keep, Flags::default()));
-    let mut answer = keep.begin_answer(&[], None);
+    let mut answer = keep.begin_answer(&[], None, false);
     let mut told = BTreeSet::new();
     let mut pieces = 0;
     while let Some(piece) = keep.go_on(&mut answer) {
@@ -535,7 +558,7 @@ fn who_floods_displaces_only_itself() {
         take(&mut keep, n, &format!("s{n}"), &from("a", 3));
     }
     assert!(keep.slots() <= 113, "{}", keep.slots());
-    let (kept, _) = keep.answer(&[], None);
+    let (kept, _) = keep.answer(&[], None, false);
     let good = kept.iter().filter(|k| decode_head(&k.frame).unwrap().source == "good");
     assert_eq!(good.count(), 20);
     let shed = keep.take_shed();
@@ -562,7 +585,7 @@ fn a_sender_has_no_more_instances_than_it_may() {
             at(n, "info", &many, &mut keep);
         }
     }
-    let (kept, _) = keep.answer(&["info".into()], None);
+    let (kept, _) = keep.answer(&["info".into()], None, false);
     let ids = kept.iter().map(|k| decode_head(&k.frame).unwrap().instance.0[0]);
     let (few, many): (Vec<_>, Vec<_>) = ids.partition(|id| *id < 100);
     assert!(few.len() <= 9 && few.contains(&99), "{few:?}");

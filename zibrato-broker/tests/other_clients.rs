@@ -52,7 +52,7 @@ async fn push_sub_and_dealer_of_the_zeromq_crate() {
     dealer.send(message(hand.encode())).await.unwrap();
     let ack = Message::Ack { instance: InstanceId([2; 16]), level: "info".into(), sequence: 9 };
     assert_eq!(answer(&mut dealer).await, ack);
-    let ask = Message::Ask { id: 5, levels: vec!["info".into()], cursor: None };
+    let ask = Message::Ask { id: 5, levels: vec!["info".into()], cursor: None, talking: false };
     dealer.send(message(ask.encode())).await.unwrap();
     for wanted in 0..2 {
         assert!(matches!(answer(&mut dealer).await, Message::Kept { id: 5, index, .. } if index == wanted));

@@ -3,7 +3,7 @@
 //! A message is a list of parts: a word, a MessagePack array, and where it carries a frame, the topic and
 //! the frame as they travel on the other sockets. `docs/wire.md` describes them.
 
-use crate::frame::InstanceId;
+use crate::frame::{InstanceId, skip};
 use rmp::{decode as de, encode as en};
 
 /// Where a worker is in one broker's log: valid only within one life of the broker.
@@ -42,6 +42,8 @@ pub enum Message {
         levels: Vec<String>,
         /// The cursor of the last whole answer; `None` asks for everything.
         cursor: Option<Cursor>,
+        /// With a cursor: the state of what still talks, too, which is on PUB otherwise.
+        talking: bool,
     },
     /// From the broker: one kept frame of an answer.
     Kept {
@@ -113,14 +115,17 @@ impl Message {
                 let _ = en::write_uint(&mut b, *sequence);
                 parts(b"ack", b, None)
             }
-            Message::Ask { id, levels, cursor } => {
-                let _ = en::write_array_len(&mut b, 3);
+            Message::Ask { id, levels, cursor, talking } => {
+                let _ = en::write_array_len(&mut b, if *talking { 4 } else { 3 });
                 let _ = en::write_uint(&mut b, *id);
                 let _ = en::write_array_len(&mut b, levels.len() as u32);
                 levels.iter().for_each(|l| drop(en::write_str(&mut b, l)));
                 match cursor {
                     Some(cursor) => write_cursor(&mut b, cursor),
                     None => drop(en::write_nil(&mut b)),
+                }
+                if *talking {
+                    let _ = en::write_bool(&mut b, true);
                 }
                 parts(b"ask", b, None)
             }
@@ -169,15 +174,22 @@ impl Message {
                 Message::Ack { instance: InstanceId(id16(b)?), level: text(b)?, sequence: uint(b)? }
             }
             b"ask" => {
-                array(b, 3)?;
+                let items = array(b, 3)?;
                 let id = uint(b)?;
                 let n = de::read_array_len(b).map_err(|_| BadMessage)?;
                 if n > LEVELS {
                     return Err(BadMessage);
                 }
                 let levels = (0..n).map(|_| text(b)).collect::<Result<_, _>>()?;
-                let cursor = if b.first() == Some(&0xc0) { None } else { Some(read_cursor(b)?) };
-                Message::Ask { id, levels, cursor }
+                let cursor = match b.split_first() {
+                    Some((0xc0, rest)) => {
+                        *b = rest;
+                        None
+                    }
+                    _ => Some(read_cursor(b)?),
+                };
+                let talking = items > 3 && de::read_bool(b).map_err(|_| BadMessage)?;
+                Message::Ask { id, levels, cursor, talking }
             }
             b"kept" => {
                 array(b, 3)?;
@@ -223,13 +235,16 @@ fn write_cursor(b: &mut Vec<u8>, cursor: &Cursor) {
 }
 
 fn read_cursor(b: &mut &[u8]) -> Result<Cursor, BadMessage> {
-    array(b, 2)?;
-    Ok(Cursor { boot: id16(b)?, position: uint(b)? })
+    let items = array(b, 2)?;
+    let cursor = Cursor { boot: id16(b)?, position: uint(b)? };
+    (2..items).try_for_each(|_| skip(b)).ok_or(BadMessage)?;
+    Ok(cursor)
 }
 
-fn array(b: &mut &[u8], least: u32) -> Result<(), BadMessage> {
+/// How many items there are.
+fn array(b: &mut &[u8], least: u32) -> Result<u32, BadMessage> {
     match de::read_array_len(b) {
-        Ok(n) if n >= least => Ok(()),
+        Ok(n) if n >= least => Ok(n),
         _ => Err(BadMessage),
     }
 }

@@ -171,8 +171,10 @@ proptest! {
         for message in [
             Message::Hand { topic: b"info|".to_vec(), frame: vec![1, 2, 3] },
             Message::Ack { instance: InstanceId(boot), level: "info".into(), sequence: id },
-            Message::Ask { id, levels: levels.clone(), cursor: None },
-            Message::Ask { id, levels, cursor: Some(cursor) },
+            Message::Ask { id, levels: levels.clone(), cursor: None, talking: false },
+            Message::Ask { id, levels: levels.clone(), cursor: None, talking: true },
+            Message::Ask { id, levels: levels.clone(), cursor: Some(cursor), talking: false },
+            Message::Ask { id, levels, cursor: Some(cursor), talking: true },
             Message::Kept { id, index: 7, held: id, topic: b"info|".to_vec(), frame: vec![] },
             Message::Done { id, count: 3, cursor },
             Message::Info { id },
@@ -182,6 +184,18 @@ proptest! {
             prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
         }
     }
+}
+
+#[test]
+fn what_a_cursor_and_a_question_get_one_day_is_passed_over() {
+    let mut body = vec![0x95, 7, 0x90, 0x94, 0xc4, 16];
+    body.extend([3; 16]);
+    // Of the cursor: its position, and an array and a string. Then of the question: talking, and a map.
+    body.extend([9, 0x92, 1, 0x91, 2, 0xa2, b'n', b'o', 0xc3, 0x81, 1, 2]);
+    let cursor = Some(Cursor { boot: [3; 16], position: 9 });
+    let question = Message::Ask { id: 7, levels: vec![], cursor, talking: true };
+    assert_eq!(Message::decode(&[&b"ask"[..], &body]), Ok(question));
+    assert!(Message::decode(&[&b"ask"[..], &body[..28]]).is_err());
 }
 
 #[test]

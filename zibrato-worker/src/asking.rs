@@ -21,6 +21,8 @@ pub struct Asking {
 #[derive(Debug, Default)]
 struct Asked {
     cursor: Option<Cursor>,
+    /// Whether what still talks is wanted, too.
+    talking: bool,
     open: Option<Question>,
     next: u64,
     answered: Option<u64>,
@@ -29,6 +31,7 @@ struct Asked {
 #[derive(Debug)]
 struct Question {
     id: u64,
+    talking: bool,
     asked: u64,
     /// When something of the answer last came.
     moved: u64,
@@ -54,28 +57,33 @@ impl Asking {
                 continue;
             }
             self.last_id += 1;
-            let id = self.last_id;
-            broker.open = Some(Question { id, asked: now, moved: now, got: HashSet::new(), end: None });
-            questions.push((index, Message::Ask { id, levels: self.levels.clone(), cursor: broker.cursor }));
+            let (id, levels) = (self.last_id, self.levels.clone());
+            let Asked { cursor, talking, .. } = *broker;
+            broker.open =
+                Some(Question { id, talking, asked: now, moved: now, got: HashSet::new(), end: None });
+            questions.push((index, Message::Ask { id, levels, cursor, talking }));
         }
         questions
     }
 
     /// Asks all brokers for everything: what was known is not any more.
     pub(crate) fn anew(&mut self) {
-        (0..self.brokers.len()).for_each(|broker| self.back(broker));
-    }
-
-    /// Asks this broker for everything, as soon as possible: it was not heard. What it published meanwhile of programs that
-    /// still talk is beyond no cursor, and neither has to be there for long.
-    pub fn back(&mut self, broker: usize) {
-        if let Some(broker) = self.brokers.get_mut(broker) {
+        for broker in &mut self.brokers {
             (broker.open, broker.next, broker.cursor) = (None, 0, None);
         }
     }
 
-    /// Asks this broker as soon as possible, from the cursor on: something that it published was left out for want of room,
-    /// which is no time to ask for more.
+    /// Asks this broker as soon as possible, also for what still talks: it was not heard. What it published meanwhile of a
+    /// program that still talks is beyond no cursor, and neither program nor broker has to be there for long.
+    pub fn back(&mut self, broker: usize) {
+        self.again(broker);
+        if let Some(broker) = self.brokers.get_mut(broker) {
+            broker.talking = true;
+        }
+    }
+
+    /// Asks this broker as soon as possible: something that it published was left out for want of room, which is no time to
+    /// ask for all that still talks.
     pub fn again(&mut self, broker: usize) {
         if let Some(broker) = self.brokers.get_mut(broker) {
             (broker.open, broker.next) = (None, 0);
@@ -120,6 +128,7 @@ impl Asking {
         {
             broker.next = open.asked.saturating_add(interval);
             broker.cursor = Some(cursor);
+            broker.talking &= !open.talking;
             broker.answered = Some(now);
             broker.open = None;
         }
@@ -133,7 +142,7 @@ mod tests {
     fn ask(asking: &mut Asking, now: u64) -> Vec<(usize, u64, Option<Cursor>)> {
         let due = asking.due(now).into_iter();
         let parts = due.map(|(broker, message)| match message {
-            Message::Ask { id, cursor, .. } => (broker, id, cursor),
+            Message::Ask { id, cursor, talking: false, .. } => (broker, id, cursor),
             other => panic!("{other:?}"),
         });
         parts.collect()
@@ -164,7 +173,24 @@ mod tests {
         assert_eq!(ask(&mut asking, 23), [(0, 6, Some(cursor(8)))]);
         asking.again(0);
         assert_eq!(ask(&mut asking, 24), [(0, 7, Some(cursor(8)))]);
+    }
+
+    #[test]
+    fn of_a_broker_that_was_not_heard_what_talks_is_wanted_until_it_has_answered_in_whole() {
+        let mut asking = Asking::new(1, &[], 5);
+        let ask = |asking: &mut Asking, now| match &asking.due(now)[..] {
+            [(0, Message::Ask { id, cursor, talking, .. })] => (*id, *cursor, *talking),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ask(&mut asking, 10), (1, None, false));
+        asking.done(0, 1, 0, cursor(7), 11);
         asking.back(0);
-        assert_eq!(ask(&mut asking, 24), [(0, 8, None)], "it was away");
+        assert_eq!(ask(&mut asking, 12), (2, Some(cursor(7)), true));
+        asking.done(0, 2, 1, cursor(8), 12);
+        assert_eq!(ask(&mut asking, 17), (3, Some(cursor(7)), true), "a frame was lost");
+        asking.again(0);
+        assert_eq!(ask(&mut asking, 18), (4, Some(cursor(7)), true), "and another where there was no room");
+        asking.done(0, 4, 0, cursor(9), 19);
+        assert_eq!(ask(&mut asking, 23), (5, Some(cursor(9)), false));
     }
 }

@@ -162,7 +162,7 @@ async fn relay(listener: TcpListener, to: u16, open: watch::Receiver<bool>) {
 async fn kept(broker: &RunningBroker, sequence: u64) {
     let mut asker = Asker::start(&address(broker.port));
     for id in 1.. {
-        asker.send(Message::Ask { id, levels: vec![], cursor: None });
+        asker.send(Message::Ask { id, levels: vec![], cursor: None, talking: false });
         loop {
             match timeout(Duration::from_secs(60), asker.recv()).await.unwrap() {
                 Message::Kept { frame, .. } if decode_head(&frame).unwrap().sequence == sequence => return,

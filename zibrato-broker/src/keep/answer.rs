@@ -25,16 +25,11 @@ pub struct Answer {
     levels: Vec<String>,
     /// Where the next answer begins.
     pub cursor: Cursor,
-    rest: Rest,
+    /// Everything of these instances, or the state of one level of them.
+    first: Vec<(InstanceId, Option<Arc<str>>)>,
+    /// Then what has a place in the log from here on.
+    log: Option<u64>,
     current: Option<Current>,
-}
-
-#[derive(Debug)]
-enum Rest {
-    /// Everything of these instances.
-    All(Vec<InstanceId>),
-    /// What has a place in the log from here on.
-    Log(u64),
 }
 
 /// What is being told.
@@ -51,14 +46,23 @@ struct Current {
 
 impl Keep {
     /// Begins the answer to a worker: everything of its levels (all, where none is named), or with a cursor of this life
-    /// only what ended, fell silent or was retired beyond it.
-    pub fn begin_answer(&self, levels: &[String], cursor: Option<Cursor>) -> Answer {
-        let rest = match cursor.filter(|c| c.boot == self.boot) {
-            None => Rest::All(self.instances.keys().copied().collect()),
-            Some(cursor) => Rest::Log(cursor.position.saturating_add(1)),
+    /// only what ended, fell silent or was retired beyond it, and the state of what is `talking` if that is asked for.
+    pub fn begin_answer(&self, levels: &[String], cursor: Option<Cursor>, talking: bool) -> Answer {
+        let known = cursor.filter(|c| c.boot == self.boot);
+        let first = match known {
+            None => self.instances.keys().map(|instance| (*instance, None)).collect(),
+            Some(_) if talking => self.talking().collect(),
+            Some(_) => Vec::new(),
         };
+        let log = known.map(|cursor| cursor.position.saturating_add(1));
         let cursor = Cursor { boot: self.boot, position: self.position };
-        Answer { levels: levels.to_vec(), cursor, rest, current: None }
+        Answer { levels: levels.to_vec(), cursor, first, log, current: None }
+    }
+
+    /// What has no place in the log.
+    fn talking(&self) -> impl Iterator<Item = (InstanceId, Option<Arc<str>>)> {
+        let slots = self.instances.iter().flat_map(|(id, slots)| slots.iter().map(move |slot| (id, slot)));
+        slots.filter(|(_, slot)| slot.position.is_none()).map(|(id, slot)| (*id, Some(slot.level.clone())))
     }
 
     /// The next frames of an answer, which may be none for once; `None` at its end. What has been forgotten since it
@@ -72,9 +76,9 @@ impl Keep {
             let Answer { levels, current, .. } = answer;
             let Some(now) = current else { return (!kept.is_empty()).then_some(kept) };
             let slots = self.instances.get(&now.instance).into_iter().flatten();
-            let wanted = |slot: &&Slot| match &now.only {
-                Some((level, _)) => slot.level == *level,
-                None => levels.is_empty() || levels.iter().any(|l| **l == *slot.level),
+            let wanted = |slot: &&Slot| {
+                now.only.as_ref().is_none_or(|(level, _)| slot.level == *level)
+                    && (levels.is_empty() || levels.iter().any(|l| **l == *slot.level))
             };
             let slots: Vec<&Slot> = slots.filter(wanted).collect();
             let version = slots.iter().map(|slot| slot.version).sum();
@@ -99,9 +103,9 @@ impl Keep {
     }
 
     fn next_of(&self, answer: &mut Answer) -> Option<Current> {
-        let (instance, only) = match &mut answer.rest {
-            Rest::All(instances) => (instances.pop()?, None),
-            Rest::Log(from) => {
+        let (instance, only) = match (answer.first.pop(), &mut answer.log) {
+            (Some((instance, level)), _) => (instance, level.map(|level| (level, None))),
+            (None, Some(from)) => {
                 // What gets a new place meanwhile is told to whoever asks next.
                 let last = answer.cursor.position;
                 let (place, (instance, level, retired)) =
@@ -109,6 +113,7 @@ impl Keep {
                 *from = place.saturating_add(1);
                 (*instance, Some((level.clone(), *retired)))
             }
+            (None, None) => return None,
         };
         Some(Current { instance, only, told: 0, version: 0, again: 0 })
     }

@@ -487,8 +487,8 @@ impl Keep {
     }
 
     /// The answer to a worker at once; see [`begin_answer`](Self::begin_answer).
-    pub fn answer(&self, levels: &[String], cursor: Option<Cursor>) -> (Vec<Kept>, Cursor) {
-        let mut answer = self.begin_answer(levels, cursor);
+    pub fn answer(&self, levels: &[String], cursor: Option<Cursor>, talking: bool) -> (Vec<Kept>, Cursor) {
+        let mut answer = self.begin_answer(levels, cursor, talking);
         let mut kept = Vec::new();
         while let Some(mut more) = self.go_on(&mut answer) {
             kept.append(&mut more);

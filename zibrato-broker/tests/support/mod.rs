@@ -121,7 +121,7 @@ pub async fn ask(
     cursor: Option<zibrato_core::ask::Cursor>,
 ) -> (Vec<(u64, Vec<u8>, Vec<u8>)>, zibrato_core::ask::Cursor) {
     let levels = levels.iter().map(|l| l.to_string()).collect();
-    send(socket, &Message::Ask { id: 7, levels, cursor }).await;
+    send(socket, &Message::Ask { id: 7, levels, cursor, talking: false }).await;
     let mut kept = Vec::new();
     loop {
         match receive(socket).await {

@@ -94,7 +94,7 @@ impl Questions {
         while Instant::now() < deadline {
             self.last_id += 1;
             let asked = self.last_id;
-            self.asker.send(Message::Ask { id: asked, levels: Vec::new(), cursor: None });
+            self.asker.send(Message::Ask { id: asked, levels: Vec::new(), cursor: None, talking: false });
             let (mut got, mut end) = (std::collections::HashSet::new(), None);
             let mut until = deadline.min(Instant::now() + AGAIN);
             while let Ok(message) = timeout_at(until, self.asker.recv()).await {

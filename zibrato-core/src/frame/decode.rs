@@ -143,6 +143,14 @@ pub fn decode_state(kind: Kind, bytes: &[u8]) -> Result<State, BadRow> {
     })
 }
 
+/// Passes over one item; `None` where the bytes end before it does.
+pub(crate) fn skip(bytes: &mut &[u8]) -> Option<()> {
+    let mut input = Input(bytes);
+    input.skip().ok()?;
+    *bytes = input.0;
+    Some(())
+}
+
 fn read_head(input: &mut Input<'_>) -> Result<Head, BadFrame> {
     if input.0.len() > limits::FRAME {
         return Err(BadFrame::TooLarge);

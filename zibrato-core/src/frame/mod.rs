@@ -6,6 +6,7 @@ mod decode;
 mod encode;
 mod row;
 
+pub(crate) use decode::skip;
 pub use decode::{BadFrame, BadRow, Decoded, decode, decode_head, decode_state};
 pub use encode::{encode_head, encode_row, encode_set, encode_state};
 pub use row::{Description, Gauge, Key, Kind, Point, Row, Span, Spread, State, Tags, Total};

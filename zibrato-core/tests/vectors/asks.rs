@@ -15,8 +15,15 @@ pub(crate) fn asks() -> Vec<AskVector> {
     let vectors = [
         ("a part of a last set", Message::Hand { topic: topic.clone(), frame: set.clone() }),
         ("the whole set is kept", Message::Ack { instance: ID, level: "info".into(), sequence: 12 }),
-        ("everything of every level", Message::Ask { id: 1, levels: vec![], cursor: None }),
-        ("what is new at two levels", Message::Ask { id: 2, levels: both, cursor: Some(cursor) }),
+        ("everything of every level", Message::Ask { id: 1, levels: vec![], cursor: None, talking: false }),
+        (
+            "what is new at two levels",
+            Message::Ask { id: 2, levels: both, cursor: Some(cursor), talking: false },
+        ),
+        (
+            "and the state of what still talks",
+            Message::Ask { id: 4, levels: vec![], cursor: Some(cursor), talking: true },
+        ),
         ("a kept frame", Message::Kept { id: 2, index: 0, held: 5 * SECOND, topic, frame: set }),
         ("the end of an answer", Message::Done { id: 2, count: 1, cursor }),
         ("tell about yourself", Message::Info { id: 3 }),
@@ -33,8 +40,8 @@ pub(crate) fn asks() -> Vec<AskVector> {
             Message::Ack { instance, level, sequence } => {
                 MessageMeaning::Ack { instance: instance.to_string(), level, sequence }
             }
-            Message::Ask { id, levels, cursor: c } => {
-                MessageMeaning::Ask { id, levels, cursor: c.map(cursor) }
+            Message::Ask { id, levels, cursor: c, talking } => {
+                MessageMeaning::Ask { id, levels, cursor: c.map(cursor), talking }
             }
             Message::Kept { id, index, held, topic, frame } => {
                 MessageMeaning::Kept { id, index, held, topic: text(topic), frame: hex(frame) }
@@ -50,12 +57,13 @@ pub(crate) fn asks() -> Vec<AskVector> {
 }
 
 pub(crate) fn refused_asks() -> Vec<RefusedAsk> {
-    let vectors: [(&'static str, &[&[u8]]); 6] = [
+    let vectors: [(&'static str, &[&[u8]]); 7] = [
         ("no part", &[]),
         ("an unknown word", &[b"hello", b"\x90"]),
         ("a hand without its frame", &[b"hand", b"info|"]),
         ("an ask without its array", &[b"ask"]),
         ("an ask with too few items", &[b"ask", b"\x92\x01\x90"]),
+        ("a talking that is neither true nor false", &[b"ask", b"\x94\x01\x90\xc0\x01"]),
         ("an id that is no number", &[b"info", b"\x91\xa1x"]),
     ];
     let refused = vectors.into_iter().map(|(name, parts)| {

@@ -123,7 +123,7 @@ pub(crate) struct AskVector {
 pub(crate) enum MessageMeaning {
     Hand { topic: String, frame: String },
     Ack { instance: String, level: String, sequence: u64 },
-    Ask { id: u64, levels: Vec<String>, cursor: Option<CursorMeaning> },
+    Ask { id: u64, levels: Vec<String>, cursor: Option<CursorMeaning>, talking: bool },
     Kept { id: u64, index: u64, held: u64, topic: String, frame: String },
     Done { id: u64, count: u64, cursor: CursorMeaning },
     Info { id: u64 },

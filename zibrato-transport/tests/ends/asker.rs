@@ -26,7 +26,7 @@ async fn answer(router: &Socket, who: &[u8], message: &Message) {
 }
 
 fn ask(id: u64) -> Message {
-    Message::Ask { id, levels: vec!["info".into()], cursor: None }
+    Message::Ask { id, levels: vec!["info".into()], cursor: None, talking: false }
 }
 
 fn done(id: u64) -> Message {

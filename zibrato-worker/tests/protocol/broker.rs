@@ -250,10 +250,10 @@ impl Broker {
         }
         match Message::decode(parts).unwrap() {
             Message::Hand { topic, frame } => self.hand(net, from, &topic, &frame),
-            Message::Ask { id, levels, cursor } => {
+            Message::Ask { id, levels, cursor, talking } => {
                 let now = clock(net.now, self.skew);
                 let Some(up) = &mut self.up else { return };
-                let (kept, cursor) = up.keep.answer(&levels, cursor);
+                let (kept, cursor) = up.keep.answer(&levels, cursor, talking);
                 let count = kept.len() as u64;
                 let mut messages = Vec::new();
                 for (index, kept) in (0..).zip(kept) {

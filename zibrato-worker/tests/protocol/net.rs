@@ -164,7 +164,10 @@ pub(crate) fn describe(packet: &Packet) -> (String, Option<usize>) {
         Ok(Message::Ack { instance, level, sequence }) => {
             (format!("ack app{}/{level} {sequence}", app_of(instance)), Some(app_of(instance)))
         }
-        Ok(Message::Ask { id, cursor, .. }) => (format!("ask {id} {:?}", cursor.map(|c| c.position)), None),
+        Ok(Message::Ask { id, cursor, talking, .. }) => (
+            format!("ask {id} {:?}{}", cursor.map(|c| c.position), if talking { " talking" } else { "" }),
+            None,
+        ),
         Ok(Message::Done { id, count, cursor }) => {
             (format!("answer {id}: done, {count}, position {}", cursor.position), None)
         }

@@ -72,7 +72,7 @@ impl TestBroker {
             let brokers = zibrato_transport::parse_brokers(&self.url).expect("a url");
             let mut asker = Asker::start(&brokers[0]);
             let mut frames = Vec::new();
-            asker.send(Message::Ask { id: 1, levels: vec![], cursor: None });
+            asker.send(Message::Ask { id: 1, levels: vec![], cursor: None, talking: false });
             loop {
                 match tokio::time::timeout(Duration::from_secs(10), asker.recv()).await.expect("an answer") {
                     Message::Kept { frame, topic, .. } => {
