@@ -208,6 +208,7 @@ fn sparks(past: &VecDeque<f64>) -> String {
     };
     past.iter().map(bar).collect()
 }
+
 /// Adds what the one program of the demo did later. When a gauge was set is an estimate, as exact as frames are prompt; of
 /// one program the later value is the newer in any case.
 fn follow(total: &mut Change, later: Change) {
