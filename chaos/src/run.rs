@@ -827,20 +827,23 @@ impl Run {
             r.target == Target::Application(place) && matches!(r.fault, Fault::Pause | Fault::Revoke)
         }));
         // What only a broker knew, because a worker was away, is gone with the broker.
-        for r in &self.recorded {
-            if !matches!(r.target, Target::Worker(_) | Target::WayFromBroker { .. }) || r.fault == Fault::Step
-            {
-                continue;
-            }
-            let away = Trouble {
-                begin: r.trouble.begin.saturating_sub(BEFORE),
-                end: r.trouble.end.saturating_add(ASKING),
+        for worker in 0..self.workers.len() {
+            let of_worker = |r: &&Recorded| match r.target {
+                Target::Worker(of) | Target::WayFromBroker { worker: of, .. } => of == worker,
+                _ => false,
             };
-            let died = (0..self.brokers.len())
-                .map(|broker| self.deaths(broker).filter(|at| (away.begin..away.end).contains(at)).max());
-            if let Some(last) = died.collect::<Option<Vec<u64>>>().and_then(|all| all.into_iter().max()) {
-                troubles.push(Trouble { begin: away.begin, end: last.saturating_add(RECOVERY) });
-            }
+            let away = || {
+                let away = self.recorded.iter().filter(of_worker).filter(|r| r.fault != Fault::Step);
+                away.map(|r| (r.trouble.begin.saturating_sub(BEFORE), r.trouble.end.saturating_add(ASKING)))
+            };
+            let lost = to_broker.iter().enumerate().map(|(broker, troubles)| {
+                let gone = away().filter_map(|(begin, until)| {
+                    let died = self.deaths(broker).filter(|at| (begin..until).contains(at)).max()?;
+                    Some(Trouble { begin, end: died.saturating_add(RECOVERY) })
+                });
+                troubles.iter().copied().chain(gone).collect()
+            });
+            troubles.extend(together(&lost.collect::<Vec<_>>()));
         }
         troubles
     }

@@ -299,6 +299,7 @@ mod tests {
         assert_eq!(sent_by(32), 30);
         assert_eq!(sent_by(31), 13, "two of them");
         assert_eq!(sent_by(1), 0);
+        assert_eq!(super::sent_by(4 * second, 2 * second, &[trouble(1, 5)]), 0, "it came too early");
         let both = together(&[vec![trouble(1, 5), trouble(8, 9)], vec![trouble(4, 10)]]);
         assert_eq!(both, [trouble(4, 5), trouble(8, 9)]);
     }
