@@ -427,7 +427,9 @@ fn who_has_a_cursor_is_told_the_state_of_what_talks_where_that_is_asked_for() {
     give(&mut keep, &frame(2, 2, Flags::COMPLETE, 0, 1), SECOND);
     let told = |kept: &[Kept]| -> Vec<(u8, u64)> {
         let heads = kept.iter().map(|kept| decode_head(&kept.frame).unwrap());
-        heads.map(|head| (head.instance.0[0], head.sequence)).collect()
+        let mut told: Vec<_> = heads.map(|head| (head.instance.0[0], head.sequence)).collect();
+        told.sort();
+        told
     };
     let cursor = answer(&keep, None).1;
     give(&mut keep, &frame(2, 3, Flags::COMPLETE, 0, 1), SECOND);
@@ -436,7 +438,30 @@ fn who_has_a_cursor_is_told_the_state_of_what_talks_where_that_is_asked_for() {
     assert_eq!(told(&keep.answer(&["debug".into()], Some(cursor), true).0), []);
     give(&mut keep, &frame(2, 4, Flags::RETIRED, 0, 1), SECOND);
     give(&mut keep, &frame(3, 5, ended, 0, 1), SECOND);
+    assert_eq!(told(&keep.answer(&[], Some(cursor), false).0), [(2, 4), (3, 5)]);
     assert_eq!(told(&keep.answer(&[], Some(cursor), true).0), [(2, 3), (2, 4), (3, 5)]);
+    for talking in [false, true] {
+        assert_eq!(told(&keep.answer(&["debug".into()], Some(cursor), talking).0), [], "{talking}");
+    }
+    // A retired set that is not whole has no place in the log either.
+    give(&mut keep, &frame(2, 5, Flags::RETIRED, 0, 2), SECOND);
+    assert_eq!(told(&keep.answer(&[], Some(cursor), true).0), [(2, 3), (2, 4), (2, 5), (3, 5)]);
+}
+
+#[test]
+fn what_talks_again_while_an_answer_is_on_its_way_is_told() {
+    let mut keep = Keep::new([1; 16], Limits::default());
+    let (complete, changed) = (frame(1, 1, Flags::COMPLETE, 0, 1), frame(1, 2, Flags::default(), 0, 1));
+    let cursor = answer(&keep, None).1;
+    give(&mut keep, &complete, SECOND);
+    keep.tick(100 * SECOND, 99);
+    let mut answer = keep.begin_answer(&[], Some(cursor), true);
+    give(&mut keep, &changed, 100 * SECOND);
+    let mut told = Vec::new();
+    while let Some(piece) = keep.go_on(&mut answer) {
+        told.extend(piece.iter().map(|kept| kept.frame.to_vec()));
+    }
+    assert_eq!(told, [complete.1, changed.1]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub struct Asking {
 #[derive(Debug, Default)]
 struct Asked {
     cursor: Option<Cursor>,
-    /// Whether what still talks is wanted, too.
+    /// Whether what still talks is wanted, too: something that was published was not heard.
     talking: bool,
     open: Option<Question>,
     next: u64,
@@ -31,6 +31,7 @@ struct Asked {
 #[derive(Debug)]
 struct Question {
     id: u64,
+    /// Whether its answer has all that talks, as it was after the last time that something was not heard.
     talking: bool,
     asked: u64,
     /// When something of the answer last came.
@@ -73,20 +74,22 @@ impl Asking {
         }
     }
 
-    /// Asks this broker as soon as possible, also for what still talks: it was not heard. What it published meanwhile of a
-    /// program that still talks is beyond no cursor, and neither program nor broker has to be there for long.
+    /// Asks this broker as soon as possible, also for what still talks: it was not heard. No cursor covers what it published
+    /// meanwhile of a program that still talks, and program and broker may both be gone before the next frame.
     pub fn back(&mut self, broker: usize) {
-        self.again(broker);
         if let Some(broker) = self.brokers.get_mut(broker) {
-            broker.talking = true;
+            (broker.open, broker.next, broker.talking) = (None, 0, true);
         }
     }
 
-    /// Asks this broker as soon as possible: something that it published was left out for want of room, which is no time to
-    /// ask for all that still talks.
-    pub fn again(&mut self, broker: usize) {
+    /// Asks this broker also for what still talks, when it is asked next: something that it published was left out for want
+    /// of room, so there is no hurry to get more.
+    pub(crate) fn missed(&mut self, broker: usize) {
         if let Some(broker) = self.brokers.get_mut(broker) {
-            (broker.open, broker.next) = (None, 0);
+            broker.talking = true;
+            if let Some(open) = &mut broker.open {
+                open.talking = false;
+            }
         }
     }
 
@@ -171,8 +174,6 @@ mod tests {
         assert!(asking.is_answered(19) && asking.is_answered(34) && !asking.is_answered(35));
         assert_eq!(ask(&mut asking, 20), [(1, 5, Some(cursor(9)))]);
         assert_eq!(ask(&mut asking, 23), [(0, 6, Some(cursor(8)))]);
-        asking.again(0);
-        assert_eq!(ask(&mut asking, 24), [(0, 7, Some(cursor(8)))]);
     }
 
     #[test]
@@ -187,10 +188,18 @@ mod tests {
         asking.back(0);
         assert_eq!(ask(&mut asking, 12), (2, Some(cursor(7)), true));
         asking.done(0, 2, 1, cursor(8), 12);
-        assert_eq!(ask(&mut asking, 17), (3, Some(cursor(7)), true), "a frame was lost");
-        asking.again(0);
-        assert_eq!(ask(&mut asking, 18), (4, Some(cursor(7)), true), "and another where there was no room");
-        asking.done(0, 4, 0, cursor(9), 19);
-        assert_eq!(ask(&mut asking, 23), (5, Some(cursor(9)), false));
+        assert_eq!(ask(&mut asking, 17), (3, Some(cursor(7)), true), "a frame of the answer was lost");
+        asking.missed(0);
+        asking.done(0, 3, 0, cursor(8), 18);
+        assert_eq!(ask(&mut asking, 22), (4, Some(cursor(8)), true), "the last answer may have been older");
+        asking.done(0, 4, 0, cursor(9), 23);
+        assert!(asking.due(26).is_empty());
+        asking.missed(0);
+        assert!(asking.due(26).is_empty(), "there is no hurry");
+        assert_eq!(ask(&mut asking, 27), (5, Some(cursor(9)), true));
+        asking.back(0);
+        assert_eq!(ask(&mut asking, 27), (6, Some(cursor(9)), true), "the last one may never be answered");
+        asking.done(0, 6, 0, cursor(10), 28);
+        assert_eq!(ask(&mut asking, 32), (7, Some(cursor(10)), false));
     }
 }

@@ -461,7 +461,7 @@ impl<B: Backend> Work<B> {
             Event::Silent { .. } | Event::Refused { .. } => {}
             Event::Back { broker, boot } => {
                 match boot == MISSED {
-                    true => self.asking.again(broker),
+                    true => self.asking.missed(broker),
                     false => self.asking.back(broker),
                 }
                 self.ask();

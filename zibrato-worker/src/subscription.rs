@@ -9,7 +9,7 @@ use zibrato_transport::{Broker, Event, Subscriber};
 
 /// Events that may wait for one worker.
 const EVENTS: usize = 4096;
-/// Bytes of frames that may wait for one worker; what is more it misses, and asks the brokers for.
+/// Bytes of frames that may wait for one worker; what is more it misses, and asks the brokers for what talks.
 const BYTES: usize = 32 << 20;
 
 /// Which brokers are heard at present. Clones are of the same.
@@ -153,7 +153,7 @@ struct Outlet {
 impl Outlet {
     /// Passes an event on; false where nobody takes any more.
     fn put(&mut self, event: &Event, brokers: usize) -> bool {
-        // It is told only when there is room again, so that what it then asks for finds room, too.
+        // It is told only when there is room again, or that would be left out, too.
         if self.missed
             && self.sender.capacity() > EVENTS / 2
             && self.waiting.load(Ordering::Relaxed) < BYTES / 2

@@ -134,6 +134,12 @@ impl Way {
             return Way { port, opened };
         }
     }
+
+    /// Shuts the door; done when nobody is in it any more.
+    async fn shut(&self) {
+        self.opened.send_replace(false);
+        until("all that was connected is cut", || self.opened.receiver_count() == 1).await;
+    }
 }
 
 /// Passes connections on while it is open; what is connected when it closes is cut.
@@ -259,7 +265,7 @@ async fn what_was_published_while_the_broker_was_not_heard_need_not_be_published
     until("the first total is there", || backend.total("a") == 5.0).await;
     send(2, 7);
     until("the second is there", || backend.total("a") == 7.0).await;
-    way.opened.send_replace(false);
+    way.shut().await;
     send(3, 9);
     kept(&broker, 3).await;
     assert_eq!(backend.total("a"), 7.0);

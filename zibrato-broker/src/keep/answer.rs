@@ -3,6 +3,7 @@
 //! An answer that is on its way to somebody who reads slowly holds nothing but names, or every such reader would keep alive
 //! what everybody else has sent anew since.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use zibrato_core::ask::Cursor;
@@ -25,9 +26,11 @@ pub struct Answer {
     levels: Vec<String>,
     /// Where the next answer begins.
     pub cursor: Cursor,
-    /// Everything of these instances, or the state of one level of them.
-    first: Vec<(InstanceId, Option<Arc<str>>)>,
-    /// Then what has a place in the log from here on.
+    /// Everything of these instances.
+    all: Vec<InstanceId>,
+    /// Then the states of these, where what talks is asked for.
+    states: Option<Vec<(InstanceId, Arc<str>)>>,
+    /// Then what has a place in the log from here on, but for states where they have been told.
     log: Option<u64>,
     current: Option<Current>,
 }
@@ -36,12 +39,20 @@ pub struct Answer {
 #[derive(Debug)]
 struct Current {
     instance: InstanceId,
-    /// The level, and which retired set of it, where it is from the log.
-    only: Option<(Arc<str>, Option<u64>)>,
+    /// A level and what of it, where it is not everything.
+    only: Option<(Arc<str>, Only)>,
     /// How many of its frames have been told, of which version.
     told: usize,
     version: u64,
     again: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Only {
+    /// The sets that are not retired, and retired ones that have no place in the log, because parts are missing.
+    State,
+    /// The retired set of this sequence.
+    Retired(u64),
 }
 
 impl Keep {
@@ -49,20 +60,25 @@ impl Keep {
     /// only what ended, fell silent or was retired beyond it, and the state of what is `talking` if that is asked for.
     pub fn begin_answer(&self, levels: &[String], cursor: Option<Cursor>, talking: bool) -> Answer {
         let known = cursor.filter(|c| c.boot == self.boot);
-        let first = match known {
-            None => self.instances.keys().map(|instance| (*instance, None)).collect(),
-            Some(_) if talking => self.talking().collect(),
+        let all = match known {
+            None => self.instances.keys().copied().collect(),
             Some(_) => Vec::new(),
         };
+        let states = known.filter(|_| talking).map(|cursor| self.states_beyond(cursor.position, levels));
         let log = known.map(|cursor| cursor.position.saturating_add(1));
         let cursor = Cursor { boot: self.boot, position: self.position };
-        Answer { levels: levels.to_vec(), cursor, first, log, current: None }
+        Answer { levels: levels.to_vec(), cursor, all, states, log, current: None }
     }
 
-    /// What has no place in the log.
-    fn talking(&self) -> impl Iterator<Item = (InstanceId, Option<Arc<str>>)> {
+    /// What has no place in the log, or one beyond this one: it may begin to talk again, and lose that, before it is told.
+    fn states_beyond(&self, position: u64, levels: &[String]) -> Vec<(InstanceId, Arc<str>)> {
+        let levels: HashSet<&str> = levels.iter().map(String::as_str).collect();
         let slots = self.instances.iter().flat_map(|(id, slots)| slots.iter().map(move |slot| (id, slot)));
-        slots.filter(|(_, slot)| slot.position.is_none()).map(|(id, slot)| (*id, Some(slot.level.clone())))
+        slots
+            .filter(|(_, slot)| slot.position.is_none_or(|own| own > position))
+            .filter(|(_, slot)| levels.is_empty() || levels.contains(&*slot.level))
+            .map(|(id, slot)| (*id, slot.level.clone()))
+            .collect()
     }
 
     /// The next frames of an answer, which may be none for once; `None` at its end. What has been forgotten since it
@@ -87,7 +103,7 @@ impl Keep {
             }
             now.version = version;
             let at_once = now.again >= AGAIN;
-            for (slot, part) in frames(&slots, now.only.as_ref().map(|only| only.1)).skip(now.told) {
+            for (slot, part) in frames(&slots, now.only.as_ref().map(|(_, only)| *only)).skip(now.told) {
                 let is_full = kept.len() >= FRAMES || bytes + part.frame.len() > BYTES;
                 if is_full && !kept.is_empty() && !at_once {
                     return Some(kept);
@@ -103,35 +119,36 @@ impl Keep {
     }
 
     fn next_of(&self, answer: &mut Answer) -> Option<Current> {
-        let (instance, only) = match (answer.first.pop(), &mut answer.log) {
-            (Some((instance, level)), _) => (instance, level.map(|level| (level, None))),
-            (None, Some(from)) => {
-                // What gets a new place meanwhile is told to whoever asks next.
-                let last = answer.cursor.position;
-                let (place, (instance, level, retired)) =
-                    self.log.range(*from..).next().filter(|(place, _)| **place <= last)?;
-                *from = place.saturating_add(1);
-                (*instance, Some((level.clone(), *retired)))
+        let (instance, only) = if let Some(instance) = answer.all.pop() {
+            (instance, None)
+        } else if let Some((instance, level)) = answer.states.as_mut().and_then(Vec::pop) {
+            (instance, Some((level, Only::State)))
+        } else {
+            // What gets a new place meanwhile is told to whoever asks next.
+            let (from, last) = (answer.log.as_mut()?, answer.cursor.position);
+            let untold = |retired: Option<u64>| answer.states.is_none() || retired.is_some();
+            let (place, (instance, level, retired)) =
+                self.log.range(*from..).find(|(place, entry)| **place > last || untold(entry.2))?;
+            if *place > last {
+                return None;
             }
-            (None, None) => return None,
+            *from = place.saturating_add(1);
+            (*instance, Some((level.clone(), retired.map_or(Only::State, Only::Retired))))
         };
         Some(Current { instance, only, told: 0, version: 0, again: 0 })
     }
 }
 
-/// The frames of slots; `from_log` says whether only what stands in the log is wanted: the state, or one retired set.
-fn frames<'a>(
-    slots: &'a [&'a Slot],
-    from_log: Option<Option<u64>>,
-) -> impl Iterator<Item = (&'a Slot, &'a Part)> {
+/// The frames of slots, or only some of them.
+fn frames<'a>(slots: &'a [&'a Slot], only: Option<Only>) -> impl Iterator<Item = (&'a Slot, &'a Part)> {
     slots.iter().flat_map(move |slot| {
-        let (sets, retired): (&[Set], &[Set]) = match from_log {
-            None => (&slot.sets, &slot.retired),
-            Some(None) => (&slot.sets, &[]),
-            Some(Some(_)) => (&[], &slot.retired),
+        let sets: &[Set] = if matches!(only, Some(Only::Retired(_))) { &[] } else { &slot.sets };
+        let wanted = move |set: &&Set| match only {
+            None => true,
+            Some(Only::State) => set.position.is_none(),
+            Some(Only::Retired(sequence)) => set.sequence == sequence,
         };
-        let wanted = move |set: &&Set| from_log.flatten().is_none_or(|sequence| set.sequence == sequence);
-        let retired = retired.iter().filter(wanted);
+        let retired = slot.retired.iter().filter(wanted);
         sets.iter().chain(retired).flat_map(|set| &set.held).map(move |part| (*slot, part))
     })
 }
