@@ -162,8 +162,8 @@ fn failed(why: Error) -> Failure {
 }
 
 fn make(options: &New) -> Result<(), Failure> {
-    let files =
-        Files::of(&options.directory, &options.name).map_err(|why| Failure::Usage(why.to_string()))?;
+    let files = Files::of(&options.directory, &options.name)
+        .map_err(|why| Failure::Usage(format!("failed to {why}")))?;
     let pair = KeyPair::generate().map_err(failed)?;
     files.write(&pair).map_err(failed)?;
     let (public, secret) = (files.public.display().to_string(), files.secret.display().to_string());
